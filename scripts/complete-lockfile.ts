@@ -85,7 +85,9 @@ for (const entry of Object.values(lockfile.packages)) {
     added.push(`${name}@${exact}`);
   }
 }
-const sorted = Object.entries(lockfile.packages).sort(([a], [b]) => a.localeCompare(b, "en"));
+const sorted = Object.entries(lockfile.packages).toSorted(([a], [b]) =>
+  a.localeCompare(b, "en"),
+);
 lockfile.packages = Object.fromEntries(sorted);
 writeFileSync(path, `${JSON.stringify(lockfile, null, 2)}\n`);
 console.log(added.length === 0 ? "package-lock.json is complete" : `added ${added.join(", ")}`);
