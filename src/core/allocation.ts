@@ -1,0 +1,41 @@
+// One address in use or reserved. Free addresses have no object; they are what the ranges leave over.
+
+import type { Ip } from "./ip.ts";
+import type { Owner } from "./owner.ts";
+import type { ReleasePolicy } from "./release-policy.ts";
+
+/** The record of one address. Immutable: every change makes a new object, so that a reader never sees half of one. */
+export type Allocation = {
+  readonly ip: Ip;
+  readonly owner: Owner;
+  readonly policy: ReleasePolicy;
+  /** Node on which the pod runs or ran when bound; "" when reserved. */
+  readonly nodeName: string;
+  /** Uid of the pod that has the address; "" when reserved. */
+  readonly podUid: string;
+  /** When it was last given or reserved, milliseconds since 1970. */
+  readonly updatedAtMs: number;
+  /** A pod has it although the configuration does not list it any more; kept in the record so that kubectl shows it. */
+  readonly isDraining: boolean;
+  /** The store's version of the record (a resourceVersion); "" before it was first written. */
+  readonly version: string;
+};
+
+/**
+ * What an operator sees.
+ * - `Bound`: a pod has it; `Reserved`: kept for a pod name, workload or pool; `Admin`: taken out of allocation
+ * - `Draining`: a pod has it, but the configuration does not list it any more
+ */
+export type AllocationState = "Bound" | "Reserved" | "Admin" | "Draining";
+
+/** Whether a pod has the address at this moment, as opposed to its being kept for later. */
+export function isBound(allocation: Allocation): boolean {
+  return allocation.owner.kind === "pod" && allocation.podUid !== "";
+}
+
+/** The state of an allocation. */
+export function stateOf(allocation: Allocation): AllocationState {
+  if (allocation.owner.kind === "admin") return "Admin";
+  if (!isBound(allocation)) return "Reserved";
+  return allocation.isDraining ? "Draining" : "Bound";
+}

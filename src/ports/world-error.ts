@@ -1,0 +1,47 @@
+// The error for a broken world: something outside the program failed. Outcomes that happen on a good day are return values.
+
+/** Stable names of failures; each stands in docs/errors.md. */
+export type WorldErrorCode =
+  | "API_UNAVAILABLE"
+  | "API_TIMEOUT"
+  | "API_FORBIDDEN"
+  | "API_UNAUTHORIZED"
+  | "API_REJECTED"
+  | "API_UNREADABLE"
+  | "NOT_LEADER"
+  | "QUEUE_FULL"
+  | "QUEUE_TIMEOUT"
+  | "STOPPED"
+  | "CONFIG_FILE_UNREADABLE"
+  | "CONFIG_FILE_INVALID"
+  | "KUBECONFIG_UNUSABLE"
+  | "PORT_UNAVAILABLE"
+  | "CRD_NOT_ESTABLISHED";
+
+/**
+ * A failure of the world.
+ * - `code`: stable name
+ * - `tried`: what was tried on what ("create FloatingIP 10.0.70.2")
+ * - `mayHaveHappened`: true when the effect is unknown (time-out, lost connection after sending); the caller reads back before deciding
+ */
+export class WorldError extends Error {
+  readonly code: WorldErrorCode;
+  readonly tried: string;
+  readonly mayHaveHappened: boolean;
+
+  constructor(
+    code: WorldErrorCode,
+    details: {
+      readonly tried: string;
+      readonly message: string;
+      readonly mayHaveHappened?: boolean;
+      readonly cause?: unknown;
+    },
+  ) {
+    super(`${details.tried}: ${details.message}`, { cause: details.cause });
+    this.name = "WorldError";
+    this.code = code;
+    this.tried = details.tried;
+    this.mayHaveHappened = details.mayHaveHappened ?? false;
+  }
+}
