@@ -52,7 +52,7 @@ const PROCESSORS = [
  * `@oxlint/binding-linux-x64-musl` is linux, x64, musl.
  * Throws when the name tells no operating system or no processor.
  */
-function platformOf(name: string): Pick<LockEntry, "os" | "cpu" | "libc"> {
+function platformOf(name: string): { os: string; cpu: string; libc: string | undefined } {
   const os = OPERATING_SYSTEMS.find((word) => name.includes(word));
   const cpu = PROCESSORS.find((word) => name.includes(word));
   if (os === undefined || cpu === undefined) {
@@ -60,12 +60,8 @@ function platformOf(name: string): Pick<LockEntry, "os" | "cpu" | "libc"> {
       `the lockfile has no entry for ${name} and its name tells no platform; add the entry by hand`,
     );
   }
-  const libc = name.includes("musl")
-    ? "musl"
-    : name.includes("gnu") && os === "linux"
-      ? "glibc"
-      : undefined;
-  return { os: [os], cpu: [cpu], ...(libc === undefined ? {} : { libc: [libc] }) };
+  if (name.includes("musl")) return { os, cpu, libc: "musl" };
+  return { os, cpu, libc: os === "linux" && name.includes("gnu") ? "glibc" : undefined };
 }
 
 const path = fileURLToPath(new URL("../package-lock.json", import.meta.url));
@@ -75,19 +71,21 @@ for (const entry of Object.values(lockfile.packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
     const key = `node_modules/${name}`;
     if (lockfile.packages[key] !== undefined) continue;
+    const platform = platformOf(name);
     const exact = version.replace(/^[~^]/, "");
     lockfile.packages[key] = {
+      // The order in which npm itself writes the fields, so that its next run changes nothing.
       version: exact,
-      ...platformOf(name),
+      cpu: [platform.cpu],
       ...(entry.dev === true ? { dev: true } : {}),
+      ...(platform.libc === undefined ? {} : { libc: [platform.libc] }),
       optional: true,
+      os: [platform.os],
     };
     added.push(`${name}@${exact}`);
   }
 }
-const sorted = Object.entries(lockfile.packages).toSorted(([a], [b]) =>
-  a.localeCompare(b, "en"),
-);
+const sorted = Object.entries(lockfile.packages).toSorted(([a], [b]) => a.localeCompare(b, "en"));
 lockfile.packages = Object.fromEntries(sorted);
 writeFileSync(path, `${JSON.stringify(lockfile, null, 2)}\n`);
 console.log(added.length === 0 ? "package-lock.json is complete" : `added ${added.join(", ")}`);

@@ -1,0 +1,92 @@
+// Runs the tests: the unit tests in one process, then each end-to-end file in a process of its own.
+// Not a test framework: node:test does the work, this picks the files and adds up the two summaries.
+//
+//   node scripts/test.ts [--unit | --e2e] [part of a path …] [options of node --test …]
+import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** The counters that node's summary prints, in its order. */
+const COUNTERS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo", "duration_ms"];
+
+interface Summary {
+  readonly passed: boolean;
+  readonly counters: ReadonlyMap<string, number>;
+}
+
+/**
+ * Runs one `node --test` over `files` and shows its output as it comes.
+ * Returns whether the process ended with 0, and the counters of its summary lines.
+ */
+async function runTests(files: readonly string[], options: readonly string[]): Promise<Summary> {
+  const child = spawn(process.execPath, ["--test", "--test-reporter=spec", ...options, ...files], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const forward = (signal: NodeJS.Signals): void => {
+    child.kill(signal);
+  };
+  process.once("SIGINT", forward).once("SIGTERM", forward);
+  const ended = new Promise<boolean>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve(code === 0));
+  });
+  const counters = new Map<string, number>();
+  for await (const line of createInterface({ input: child.stdout })) {
+    console.log(line);
+    const match = /^\S+ (\w+) ([\d.]+)$/.exec(line);
+    const [, name, value] = match ?? [];
+    if (name !== undefined && COUNTERS.includes(name)) counters.set(name, Number(value));
+  }
+  const passed = await ended;
+  process.off("SIGINT", forward).off("SIGTERM", forward);
+  return { passed, counters };
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const args = process.argv.slice(2);
+const wantsUnit = !args.includes("--e2e");
+const wantsE2e = !args.includes("--unit");
+const words = args.filter((arg) => !arg.startsWith("-"));
+const options = args.filter((arg) => arg.startsWith("-") && arg !== "--unit" && arg !== "--e2e");
+
+const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: root })
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .toSorted();
+const e2eFiles = files.filter((file) => file.startsWith("test/e2e/"));
+const unitFiles = files.filter((file) => !file.startsWith("test/e2e/"));
+
+const summaries: Summary[] = [];
+if (wantsUnit && unitFiles.length > 0) {
+  console.log(`unit tests: ${unitFiles.length} files in one process`);
+  summaries.push(
+    await runTests(unitFiles, ["--test-isolation=none", "--test-timeout=60000", ...options]),
+  );
+}
+if (wantsE2e && e2eFiles.length > 0) {
+  // One at a time: each starts a control plane, and two of them on a small machine slow each other
+  // down more than they save.
+  console.log(`end-to-end tests: ${e2eFiles.length} files, a process each`);
+  summaries.push(
+    await runTests(e2eFiles, ["--test-concurrency=1", "--test-timeout=900000", ...options]),
+  );
+}
+
+if (summaries.length === 0) {
+  console.error(
+    words.length === 0
+      ? "no test files found"
+      : `no test file has ${words.join(" or ")} in its path; paths start at the repository's root`,
+  );
+  process.exitCode = 1;
+} else {
+  if (summaries.length > 1) {
+    console.log("all tests");
+    for (const name of COUNTERS) {
+      const sum = summaries.reduce((total, { counters }) => total + (counters.get(name) ?? 0), 0);
+      console.log(`ℹ ${name} ${sum}`);
+    }
+  }
+  if (!summaries.every(({ passed }) => passed)) process.exitCode = 1;
+}
