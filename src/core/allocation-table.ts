@@ -1,0 +1,390 @@
+// The address space in memory: every allocation, every hold, what is free, and the indexes that questions need. It does no I/O and
+// makes no decision; the allocator is the only one that changes it.
+
+import type { Allocation } from "./allocation.ts";
+import { isBound } from "./allocation.ts";
+import type { FreeCandidate, FreeOrigin } from "./free-addresses.ts";
+import { compareFreeCandidates, FreeAddresses } from "./free-addresses.ts";
+import type { Ip } from "./ip.ts";
+import { ipToNumber } from "./ip.ts";
+import type { Owner, PodId, WorkloadRef } from "./owner.ts";
+import { podIdText, workloadIdText } from "./owner.ts";
+import type { Slot } from "./pick.ts";
+import type { PodSubnet } from "./subnets.ts";
+import { Topology } from "./subnets.ts";
+import type { SubnetUsage } from "./usage.ts";
+
+/**
+ * What the allocator is doing with an address.
+ * - `idle`: memory and store agree as far as we know
+ * - `writing`: a write is under way; nobody else may change or choose it
+ * - `leaving`: it is being released; not counted as its owner's any more, not free yet
+ * - `unsettled`: the outcome of a write is unknown; it counts as taken until the record has been read
+ */
+export type EntryPhase = "idle" | "writing" | "leaving" | "unsettled";
+
+/** Addresses promised to a pod that is being scheduled. A pod will use those of one zone; the others come back. */
+export type Hold = {
+  readonly podUid: string;
+  readonly pod: PodId;
+  readonly workload: WorkloadRef | undefined;
+  readonly pool: string | undefined;
+  /** Addresses by {@link Zone.id}, in the order of the pod's slots. */
+  readonly byZone: ReadonlyMap<string, readonly Ip[]>;
+  readonly expiresAtMs: number;
+};
+
+type Entry = { allocation: Allocation; phase: EntryPhase };
+
+/** Questions to the table: what decisions are made from. */
+export interface AllocationView {
+  readonly topology: Topology;
+  get(ip: Ip): Allocation | undefined;
+  phaseOf(ip: Ip): EntryPhase | undefined;
+  /** Number of addresses with a record. */
+  readonly size: number;
+  all(): Iterable<Allocation>;
+  /** Addresses whose owner is the pod of that name, whatever its uid. */
+  ofPod(pod: PodId): readonly Allocation[];
+  /** Addresses of the workload's pods and those reserved for it (not those in a pool without a pod). */
+  ofWorkload(workload: WorkloadRef): readonly Allocation[];
+  /** Addresses of the pool, used or not. */
+  ofPool(pool: string): readonly Allocation[];
+  holdOf(podUid: string): Hold | undefined;
+  holds(): Iterable<Hold>;
+  /** Whose hold the address is in. */
+  heldBy(ip: Ip): string | undefined;
+  /** Free addresses that the slot accepts, of the pod subnets, in the order of use. */
+  freeFor(slot: Slot, subnetIndexes: readonly number[], limit: number): readonly Ip[];
+  usage(): readonly SubnetUsage[];
+  usageOf(subnetIndex: number): SubnetUsage;
+  /** When a free address was released; undefined when it was never used or is not free. */
+  releasedAtMs(ip: Ip): number | undefined;
+}
+
+type Tally = { bound: number; reserved: number; admin: number; held: number; draining: number };
+
+/** The table. Every method runs in one tick. */
+export class AllocationTable implements AllocationView {
+  #topology = new Topology([]);
+  #free: FreeAddresses[] = [];
+  #tallies: Tally[] = [];
+  readonly #entries = new Map<Ip, Entry>();
+  readonly #byPod = new Map<string, Set<Ip> | Ip>();
+  readonly #byWorkload = new Map<string, Set<Ip>>();
+  readonly #byPool = new Map<string, Set<Ip>>();
+  readonly #holds = new Map<string, Hold>();
+  readonly #heldBy = new Map<
+    Ip,
+    { readonly podUid: string; readonly origin: FreeOrigin | undefined }
+  >();
+
+  get topology(): Topology {
+    return this.#topology;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Puts another configuration in force; holds are given up, released addresses keep their place in the order. */
+  configure(topology: Topology): void {
+    for (const podUid of [...this.#holds.keys()]) this.dropHold(podUid);
+    const released = this.#free.flatMap((free) => [...free.released()]).sort((a, b) => a[1] - b[1]);
+    this.#topology = topology;
+    this.#rebuildFree(released);
+  }
+
+  /** Replaces all allocations, as read from the store; holds are given up. */
+  load(allocations: Iterable<Allocation>): void {
+    for (const podUid of [...this.#holds.keys()]) this.dropHold(podUid);
+    this.#entries.clear();
+    this.#byPod.clear();
+    this.#byWorkload.clear();
+    this.#byPool.clear();
+    for (const allocation of allocations) {
+      this.#entries.set(allocation.ip, { allocation, phase: "idle" });
+      this.#index(allocation);
+    }
+    this.#rebuildFree([]);
+  }
+
+  #rebuildFree(released: readonly (readonly [Ip, number])[]): void {
+    const taken: ReturnType<typeof ipToNumber>[][] = this.#topology.subnets.map(() => []);
+    this.#tallies = this.#topology.subnets.map(() => emptyTally());
+    for (const { allocation } of this.#entries.values()) {
+      const value = ipToNumber(allocation.ip);
+      const index = this.#topology.subnetIndexOf(value);
+      if (index >= 0) taken[index]?.push(value);
+      this.#tally(allocation, 1);
+    }
+    const stillFree = released.filter(([ip]) => !this.#entries.has(ip));
+    this.#free = this.#topology.subnets.map(
+      (subnet, index) => new FreeAddresses(subnet.ranges, taken[index], stillFree),
+    );
+  }
+
+  /** Enters or replaces an allocation. The address stops being free or held. */
+  put(allocation: Allocation, phase: EntryPhase): void {
+    const entry = this.#entries.get(allocation.ip);
+    if (entry === undefined) {
+      this.#removeFromFree(allocation.ip);
+      this.#entries.set(allocation.ip, { allocation, phase });
+      this.#index(allocation);
+      this.#tally(allocation, 1);
+      return;
+    }
+    const before = entry.allocation;
+    this.#tally(before, -1);
+    this.#tally(allocation, 1);
+    // The indexes hold addresses, not allocations: only a change of owner touches them.
+    if (before.owner !== allocation.owner) {
+      this.#unindex(before);
+      this.#index(allocation);
+    }
+    entry.allocation = allocation;
+    entry.phase = phase;
+    this.#takeOutOfHold(allocation.ip);
+  }
+
+  /** Says what is being done with an address; ignored when it has no allocation. */
+  setPhase(ip: Ip, phase: EntryPhase): void {
+    const entry = this.#entries.get(ip);
+    if (entry !== undefined) entry.phase = phase;
+  }
+
+  /** Forgets an allocation; the address becomes free at the given place in the order. */
+  drop(ip: Ip, origin: FreeOrigin): void {
+    const entry = this.#entries.get(ip);
+    if (entry === undefined) return;
+    this.#tally(entry.allocation, -1);
+    this.#unindex(entry.allocation);
+    this.#entries.delete(ip);
+    this.#takeOutOfHold(ip);
+    const index = this.#topology.subnetIndexOf(ipToNumber(ip));
+    if (index >= 0) this.#free[index]?.add(ip, origin);
+  }
+
+  /**
+   * Promises addresses to a pod; an earlier hold of the pod is replaced. The addresses are free, or reserved and idle.
+   * Calling it with an empty map only gives the earlier hold up.
+   */
+  hold(hold: Hold): void {
+    this.dropHold(hold.podUid);
+    if (hold.byZone.size === 0) return;
+    for (const ips of hold.byZone.values()) {
+      for (const ip of ips) {
+        if (this.#heldBy.has(ip)) continue;
+        const index = this.#topology.subnetIndexOf(ipToNumber(ip));
+        const origin = this.#entries.has(ip) ? undefined : this.#free[index]?.remove(ip);
+        this.#heldBy.set(ip, { podUid: hold.podUid, origin });
+        if (origin !== undefined) this.#tallyHeld(index, 1);
+      }
+    }
+    this.#holds.set(hold.podUid, hold);
+  }
+
+  /** Gives up what was promised to a pod. */
+  dropHold(podUid: string): void {
+    const hold = this.#holds.get(podUid);
+    if (hold === undefined) return;
+    this.#holds.delete(podUid);
+    for (const ips of hold.byZone.values()) {
+      for (const ip of ips) {
+        const held = this.#heldBy.get(ip);
+        if (held === undefined || held.podUid !== podUid) continue;
+        this.#heldBy.delete(ip);
+        if (held.origin === undefined) continue;
+        const index = this.#topology.subnetIndexOf(ipToNumber(ip));
+        this.#free[index]?.add(ip, held.origin);
+        this.#tallyHeld(index, -1);
+      }
+    }
+  }
+
+  /** Gives up holds whose time is over. */
+  expireHolds(nowMs: number): void {
+    for (const hold of this.#holds.values()) {
+      // Holds are made in the order of time with one length, so that the first young one ends the search.
+      if (hold.expiresAtMs > nowMs) break;
+      this.dropHold(hold.podUid);
+    }
+  }
+
+  #takeOutOfHold(ip: Ip): void {
+    const held = this.#heldBy.get(ip);
+    if (held === undefined) return;
+    this.#heldBy.delete(ip);
+    if (held.origin !== undefined) {
+      this.#tallyHeld(this.#topology.subnetIndexOf(ipToNumber(ip)), -1);
+    }
+  }
+
+  #removeFromFree(ip: Ip): void {
+    this.#takeOutOfHold(ip);
+    const index = this.#topology.subnetIndexOf(ipToNumber(ip));
+    if (index >= 0) this.#free[index]?.remove(ip);
+  }
+
+  get(ip: Ip): Allocation | undefined {
+    return this.#entries.get(ip)?.allocation;
+  }
+
+  phaseOf(ip: Ip): EntryPhase | undefined {
+    return this.#entries.get(ip)?.phase;
+  }
+
+  *all(): Iterable<Allocation> {
+    for (const entry of this.#entries.values()) yield entry.allocation;
+  }
+
+  ofPod(pod: PodId): readonly Allocation[] {
+    const found = this.#byPod.get(podIdText(pod));
+    if (found === undefined) return [];
+    return this.#allocationsOf(typeof found === "string" ? [found] : found);
+  }
+
+  ofWorkload(workload: WorkloadRef): readonly Allocation[] {
+    return this.#allocationsOf(this.#byWorkload.get(workloadIdText(workload)) ?? []);
+  }
+
+  ofPool(pool: string): readonly Allocation[] {
+    return this.#allocationsOf(this.#byPool.get(pool) ?? []);
+  }
+
+  #allocationsOf(ips: Iterable<Ip>): Allocation[] {
+    const found: Allocation[] = [];
+    for (const ip of ips) {
+      const allocation = this.#entries.get(ip)?.allocation;
+      if (allocation !== undefined) found.push(allocation);
+    }
+    return found;
+  }
+
+  holdOf(podUid: string): Hold | undefined {
+    return this.#holds.get(podUid);
+  }
+
+  holds(): Iterable<Hold> {
+    return this.#holds.values();
+  }
+
+  heldBy(ip: Ip): string | undefined {
+    return this.#heldBy.get(ip)?.podUid;
+  }
+
+  freeFor(slot: Slot, subnetIndexes: readonly number[], limit: number): readonly Ip[] {
+    const found: FreeCandidate[] = [];
+    for (const index of subnetIndexes) {
+      if (this.#topology.subnets[index]?.family !== slot.family) continue;
+      let count = 0;
+      for (const candidate of this.#free[index]?.inOrder(slot.ranges) ?? []) {
+        found.push(candidate);
+        count += 1;
+        if (count >= limit) break;
+      }
+    }
+    if (subnetIndexes.length > 1) found.sort(compareFreeCandidates);
+    return found.slice(0, limit).map((candidate) => candidate.ip);
+  }
+
+  usage(): readonly SubnetUsage[] {
+    return this.#topology.subnets.map((_, index) => this.usageOf(index));
+  }
+
+  usageOf(subnetIndex: number): SubnetUsage {
+    const subnet = this.#topology.subnets[subnetIndex] as PodSubnet;
+    const tally = this.#tallies[subnetIndex] as Tally;
+    const free = this.#free[subnetIndex]?.countFree() ?? 0;
+    const used = tally.bound + tally.reserved + tally.admin + tally.held;
+    return { subnet, total: free + used, free, ...tally };
+  }
+
+  releasedAtMs(ip: Ip): number | undefined {
+    return this.#free[this.#topology.subnetIndexOf(ipToNumber(ip))]?.releasedAtMs(ip);
+  }
+
+  #tally(allocation: Allocation, by: 1 | -1): void {
+    const value = ipToNumber(allocation.ip);
+    let index = this.#topology.subnetIndexOf(value);
+    let kind: keyof Tally;
+    if (index >= 0) {
+      kind = isBound(allocation)
+        ? "bound"
+        : allocation.owner.kind === "admin"
+          ? "admin"
+          : "reserved";
+    } else {
+      const subnet = this.#topology.subnetFor(allocation.ip);
+      index = subnet === undefined ? -1 : this.#topology.subnets.indexOf(subnet);
+      kind = "draining";
+    }
+    const tally = this.#tallies[index];
+    if (tally !== undefined) tally[kind] += by;
+  }
+
+  #tallyHeld(index: number, by: 1 | -1): void {
+    const tally = this.#tallies[index];
+    if (tally !== undefined) tally.held += by;
+  }
+
+  #index({ ip, owner }: Allocation): void {
+    const { pod, workload, pool } = indexKeys(owner);
+    if (pod !== undefined) {
+      const found = this.#byPod.get(pod);
+      // Nearly every pod has one address: a set for each would double the memory of a record.
+      if (found === undefined) this.#byPod.set(pod, ip);
+      else if (typeof found === "string") this.#byPod.set(pod, new Set([found, ip]));
+      else found.add(ip);
+    }
+    if (workload !== undefined) addTo(this.#byWorkload, workload, ip);
+    if (pool !== undefined) addTo(this.#byPool, pool, ip);
+  }
+
+  #unindex({ ip, owner }: Allocation): void {
+    const { pod, workload, pool } = indexKeys(owner);
+    if (pod !== undefined) {
+      const found = this.#byPod.get(pod);
+      if (found === ip) this.#byPod.delete(pod);
+      else if (found instanceof Set && found.delete(ip) && found.size === 0)
+        this.#byPod.delete(pod);
+    }
+    if (workload !== undefined) removeFrom(this.#byWorkload, workload, ip);
+    if (pool !== undefined) removeFrom(this.#byPool, pool, ip);
+  }
+}
+
+function emptyTally(): Tally {
+  return { bound: 0, reserved: 0, admin: 0, held: 0, draining: 0 };
+}
+
+function indexKeys(owner: Owner): { pod?: string; workload?: string; pool?: string } {
+  switch (owner.kind) {
+    case "pod":
+      return {
+        pod: podIdText(owner.pod),
+        ...(owner.workload === undefined ? {} : { workload: workloadIdText(owner.workload) }),
+        ...(owner.pool === undefined ? {} : { pool: owner.pool }),
+      };
+    case "workload":
+      return { workload: workloadIdText(owner.workload) };
+    case "pool":
+      return { pool: owner.pool };
+    case "admin":
+    case "foreign":
+      return {};
+    default:
+      return owner satisfies never;
+  }
+}
+
+function addTo(index: Map<string, Set<Ip>>, key: string, ip: Ip): void {
+  const found = index.get(key);
+  if (found === undefined) index.set(key, new Set([ip]));
+  else found.add(ip);
+}
+
+function removeFrom(index: Map<string, Set<Ip>>, key: string, ip: Ip): void {
+  const found = index.get(key);
+  if (found?.delete(ip) && found.size === 0) index.delete(key);
+}
