@@ -1,0 +1,38 @@
+// The PodBinder on a MemoryCluster: what the API server does with a Binding, for tests and the simulator.
+
+import { podIdText } from "../../core/owner.ts";
+import type { BindOutcome, PodBinder } from "../../ports/pod-binder.ts";
+import { WorldError } from "../../ports/world-error.ts";
+import { formatCniArgs, parseCniArgs } from "../../wire/cni-args.ts";
+import type { MemoryCluster } from "./cluster.ts";
+
+/** Binds pods of a MemoryCluster. */
+export class MemoryPodBinder implements PodBinder {
+  readonly #cluster: MemoryCluster;
+
+  constructor(cluster: MemoryCluster) {
+    this.#cluster = cluster;
+  }
+
+  async bind(request: Parameters<PodBinder["bind"]>[0]): Promise<BindOutcome> {
+    await Promise.resolve();
+    const { id, uid } = request.pod;
+    const pod = this.#cluster.live.pods.get(podIdText(id));
+    if (pod === undefined || pod.uid !== uid) return { kind: "gone" };
+    if (pod.nodeName !== "" && pod.nodeName !== request.nodeName) {
+      return { kind: "bound-elsewhere", nodeName: pod.nodeName };
+    }
+    if (pod.nodeName === "" && pod.isTerminating) {
+      throw new WorldError("API_REJECTED", {
+        tried: `bind pod ${podIdText(id)} to node ${request.nodeName}`,
+        message: "the pod is being deleted and cannot be assigned to a node; wait until it is gone",
+      });
+    }
+    const argsText = formatCniArgs(pod.argsText, request.ipInfos);
+    if (pod.nodeName !== request.nodeName || pod.argsText !== argsText) {
+      const { assignedIps } = parseCniArgs(argsText);
+      this.#cluster.changePod(id, { nodeName: request.nodeName, argsText, assignedIps });
+    }
+    return { kind: "bound" };
+  }
+}
