@@ -1,12 +1,18 @@
-// Makes the programs: one self-contained file with a shebang in dist/bin/ for each file in src/bin/.
+// Makes the programs: an executable in dist/bin/ for each file in src/bin/, over shared chunks in dist/lib/.
+//   node scripts/build.ts [output folder]
+//
 // Not the host programs for machines without Node; those need another maker.
-import { chmodSync, globSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+//
+// dist/ runs anywhere with Node 24 and without node_modules. Chunks rather than one file per program: what
+// a program loads with import() stays unread until then. With the Kubernetes client in the same
+// file, a program started in 0.18 s and 132 MB instead of 0.08 s and 72 MB.
+import { chmodSync, globSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const outDir = join(root, "dist", "bin");
+const dist = resolve(root, process.argv[2] ?? "dist");
 const entries = globSync("src/bin/*.ts", { cwd: root, exclude: ["**/*.test.ts"] }).toSorted();
 if (entries.length === 0) throw new Error("src/bin has no programs; nothing to build");
 
@@ -20,29 +26,38 @@ if (withoutMain.length > 0) {
   );
 }
 
-rmSync(outDir, { recursive: true, force: true });
-mkdirSync(outDir, { recursive: true });
+rmSync(dist, { recursive: true, force: true });
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: entries,
+  outdir: dist,
+  entryNames: "bin/[name]",
+  chunkNames: "lib/[name]-[hash]",
+  bundle: true,
+  splitting: true,
+  platform: "node",
+  target: "node24",
+  format: "esm",
+  // Licences of what is bundled ask for their notices to travel along.
+  legalComments: "eof",
+  logLevel: "warning",
+  metafile: true,
+  banner: {
+    // Packages written for CommonJS call require() for Node's own modules; an ES module has none.
+    js: [
+      'import { createRequire as createRequireOfBundle } from "node:module";',
+      "const require = createRequireOfBundle(import.meta.url);",
+    ].join("\n"),
+  },
+});
+writeFileSync(join(dist, "package.json"), '{ "private": true, "type": "module" }\n');
+
 for (const entry of entries) {
-  const outfile = join(outDir, basename(entry, ".ts"));
-  await build({
-    absWorkingDir: root,
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    legalComments: "none",
-    logLevel: "warning",
-    banner: {
-      // Packages written for CommonJS call require() for Node's own modules; an ES module has none.
-      js: [
-        "#!/usr/bin/env node",
-        'import { createRequire as createRequireOfBundle } from "node:module";',
-        "const require = createRequireOfBundle(import.meta.url);",
-      ].join("\n"),
-    },
-  });
-  chmodSync(outfile, 0o755);
-  console.log(`dist/bin/${basename(outfile)}  ${Math.ceil(statSync(outfile).size / 1024)} KiB`);
+  const program = join(dist, "bin", basename(entry, ".ts"));
+  renameSync(`${program}.js`, program);
+  writeFileSync(program, `#!/usr/bin/env node\n${readFileSync(program, "utf8")}`);
+  chmodSync(program, 0o755);
+  console.log(`dist/bin/${basename(program)}`);
 }
+const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
+console.log(`${entries.length} programs, ${(bytes / 2 ** 20).toFixed(1)} MiB with their chunks`);

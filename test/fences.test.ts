@@ -122,6 +122,28 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
   ]);
 });
 
+test("an import inside a using declaration is seen, and the official client is free to be loaded on demand", (t) => {
+  const folder = aProject(t, {
+    "src/core/client.ts":
+      'export const load = async () => {\n  await using api = await import("node:http");\n  return api;\n};\n',
+    "src/adapters/kubernetes/kubeconfig.ts": [
+      'import type { KubeConfig } from "@kubernetes/client-node";',
+      'export const load = async (): Promise<KubeConfig> => new (await import("@kubernetes/client-node")).KubeConfig();',
+    ].join("\n"),
+    "src/adapters/kubernetes/eager.ts":
+      'import { KubeConfig } from "@kubernetes/client-node";\nimport "./kubeconfig.ts";\nexport const eager = new KubeConfig();\n',
+    "src/bin/galaxy.ts": 'import "../core/client.ts";\nimport "../adapters/kubernetes/eager.ts";\n',
+    "package.json": '{ "type": "module", "dependencies": { "@kubernetes/client-node": "*" } }',
+    "node_modules/@kubernetes/client-node/package.json":
+      '{ "name": "@kubernetes/client-node", "main": "index.js" }',
+    "node_modules/@kubernetes/client-node/index.js": "",
+  });
+  assert.deepEqual(violationsIn(folder), [
+    "core-imports-nothing: src/core/client.ts → http",
+    "official-client-only-on-demand: src/adapters/kubernetes/eager.ts → node_modules/@kubernetes/client-node/index.js",
+  ]);
+});
+
 test("reaching for Node or a browser in a pure folder is a type error", (t) => {
   const folder = aProject(t, {
     "src/core/clock.ts": "export const now = () => performance.now();\n",
