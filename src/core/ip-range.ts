@@ -126,7 +126,7 @@ export function compareRanges(a: IpRange, b: IpRange): number {
 /** The same addresses as sorted ranges that neither overlap nor touch. */
 export function mergeRanges(ranges: readonly IpRange[]): IpRange[] {
   const merged: IpRange[] = [];
-  for (const range of [...ranges].sort(compareRanges)) {
+  for (const range of ranges.toSorted(compareRanges)) {
     const previous = merged.at(-1);
     const touches =
       previous !== undefined &&
