@@ -10,16 +10,26 @@ import { fileURLToPath } from "node:url";
 /** The counters that node's summary prints, in its order. */
 const COUNTERS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo", "duration_ms"];
 
+/**
+ * How long a run may say nothing before it is stopped. A test has its own, shorter time limit; what is left is
+ * a server, timer or process that a test did not stop and that would keep the run waiting for ever.
+ */
+const SILENCE_LIMIT_MS = { unit: 120_000, e2e: 1_000_000 };
+
 interface Summary {
   readonly passed: boolean;
   readonly counters: ReadonlyMap<string, number>;
 }
 
 /**
- * Runs one `node --test` over `files` and shows its output as it comes.
- * Returns whether the process ended with 0, and the counters of its summary lines.
+ * Runs one `node --test` over `files` and shows its output as it comes; stops it when it says nothing for
+ * `silenceLimitMs`. Returns whether the process ended with 0, and the counters of its summary lines.
  */
-async function runTests(files: readonly string[], options: readonly string[]): Promise<Summary> {
+async function runTests(
+  files: readonly string[],
+  options: readonly string[],
+  silenceLimitMs: number,
+): Promise<Summary> {
   const child = spawn(process.execPath, ["--test", "--test-reporter=spec", ...options, ...files], {
     cwd: root,
     stdio: ["ignore", "pipe", "inherit"],
@@ -32,16 +42,29 @@ async function runTests(files: readonly string[], options: readonly string[]): P
     child.once("error", reject);
     child.once("close", (code) => resolve(code === 0));
   });
+  let silent = false;
+  const watchdog = setTimeout(() => {
+    silent = true;
+    child.kill("SIGTERM");
+  }, silenceLimitMs);
   const counters = new Map<string, number>();
   for await (const line of createInterface({ input: child.stdout })) {
     console.log(line);
+    watchdog.refresh();
     const match = /^\S+ (\w+) ([\d.]+)$/.exec(line);
     const [, name, value] = match ?? [];
     if (name !== undefined && COUNTERS.includes(name)) counters.set(name, Number(value));
   }
   const passed = await ended;
+  clearTimeout(watchdog);
+  if (silent) {
+    console.error(
+      `stopped after ${silenceLimitMs / 1000} s without output: a test left something running; ` +
+        "run parts with npm run test:unit -- part/of/a/path to find it",
+    );
+  }
   process.off("SIGINT", forward).off("SIGTERM", forward);
-  return { passed, counters };
+  return { passed: passed && !silent, counters };
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -61,7 +84,11 @@ const summaries: Summary[] = [];
 if (wantsUnit && unitFiles.length > 0) {
   console.log(`unit tests: ${unitFiles.length} files in one process`);
   summaries.push(
-    await runTests(unitFiles, ["--test-isolation=none", "--test-timeout=60000", ...options]),
+    await runTests(
+      unitFiles,
+      ["--test-isolation=none", "--test-timeout=60000", ...options],
+      SILENCE_LIMIT_MS.unit,
+    ),
   );
 }
 if (wantsE2e && e2eFiles.length > 0) {
@@ -69,7 +96,11 @@ if (wantsE2e && e2eFiles.length > 0) {
   // down more than they save.
   console.log(`end-to-end tests: ${e2eFiles.length} files, a process each`);
   summaries.push(
-    await runTests(e2eFiles, ["--test-concurrency=1", "--test-timeout=900000", ...options]),
+    await runTests(
+      e2eFiles,
+      ["--test-concurrency=1", "--test-timeout=900000", ...options],
+      SILENCE_LIMIT_MS.e2e,
+    ),
   );
 }
 
