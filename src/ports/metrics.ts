@@ -13,7 +13,9 @@ export type CounterName =
   /** Records written by others or found again after an unknown outcome; label `kind`. */
   | "repairs"
   /** Rollouts that wait for ever because the set of addresses is fixed. */
-  | "rollout_deadlocks";
+  | "rollout_deadlocks"
+  /** Requests to the API server that failed; label `code`: that of the WorldError. */
+  | "api_errors";
 
 /** Histograms in seconds; label `func`. */
 export type TimerName = "schedule_latency" | "reclaim_latency" | "resync_duration";

@@ -1,0 +1,133 @@
+// What both ports have in common: a Fastify server whose every answer to a bad request is JSON, and whose every wait ends.
+// Knows nothing of schedulers or addresses.
+
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { fastify } from "fastify";
+import type { Log } from "../../ports/log.ts";
+import { WorldError } from "../../ports/world-error.ts";
+
+/** Certificate chain and private key in PEM. */
+export type TlsKeyPair = { readonly cert: string; readonly key: string };
+
+/** What a door needs of the process. */
+export type DoorOptions = {
+  /** Names the port in errors: "the scheduler extender". */
+  readonly name: string;
+  readonly log: Log;
+  /** Serves HTTPS instead of HTTP. */
+  readonly tls?: TlsKeyPair | undefined;
+  /** Largest body in bytes. */
+  readonly bodyLimit: number;
+};
+
+/** A server that can be started once and stopped. */
+export interface Door {
+  /**
+   * Listens. Port 0 takes a free one.
+   * @returns the port
+   * @throws WorldError PORT_UNAVAILABLE
+   */
+  listen(address: { readonly host: string; readonly port: number }): Promise<number>;
+  /** Stops taking requests, lets those under way finish for up to `graceMs` (5 s), then cuts them off. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** The error body of both ports, as in the Go system, with the number under which the log has the request. */
+export function sendProblem(
+  reply: FastifyReply,
+  code: number,
+  message: string,
+  details: Readonly<Record<string, string>> = {},
+): FastifyReply {
+  const body = { code, message, ...details, requestId: reply.request.id };
+  return reply.code(code).type("application/json; charset=utf-8").send(JSON.stringify(body));
+}
+
+/** A body has this long to arrive; Node answers 408 after it. */
+const requestTimeoutMs = 30_000;
+/** Go's HTTP client drops idle connections after 90 s; closing later avoids the race between both ends. */
+const keepAliveTimeoutMs = 120_000;
+
+/** A Fastify server with the project's error answers. Routes are the caller's. */
+export function createFastify(options: DoorOptions): FastifyInstance {
+  const { log, tls } = options;
+  const socketOptions = { connectionsCheckingInterval: 5_000, headersTimeout: 15_000 };
+  const server = fastify({
+    logger: false,
+    bodyLimit: options.bodyLimit,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    forceCloseConnections: "idle",
+    routerOptions: { ignoreTrailingSlash: true },
+    ...(tls === undefined ? { http: socketOptions } : { https: { ...socketOptions, ...tls } }),
+    frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
+      void sendProblem(reply, error.statusCode ?? 400, error.message);
+    },
+    clientErrorHandler: (error, socket) => {
+      if (!socket.writable || error.code === "ECONNRESET") {
+        socket.destroy();
+        return;
+      }
+      const [code, reason, message] = describeClientError(error);
+      const body = JSON.stringify({ code, message });
+      socket.end(
+        `HTTP/1.1 ${code} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+          `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      );
+    },
+  }) as unknown as FastifyInstance;
+
+  server.setErrorHandler((error: FastifyError, request, reply) => {
+    const code = error.statusCode ?? 500;
+    if (code >= 500) {
+      log.error("request failed", { method: request.method, path: pathOf(request) }, error);
+      return sendProblem(reply, code, "internal error; the log has it under the request id");
+    }
+    return sendProblem(reply, code, error.message);
+  });
+  return server;
+}
+
+/** The path of a request without its query. */
+export function pathOf(request: FastifyRequest): string {
+  return request.url.split("?", 1)[0] ?? "";
+}
+
+/** The life of a Fastify server as a door. */
+export function doorOf(server: FastifyInstance, options: DoorOptions): Door {
+  return {
+    async listen({ host, port }) {
+      try {
+        await server.listen({ host, port });
+      } catch (error) {
+        throw new WorldError("PORT_UNAVAILABLE", {
+          tried: `listen on ${host}:${port} for ${options.name}`,
+          message: `${error instanceof Error ? error.message : String(error)}; stop the program that has the port or choose another one`,
+          cause: error,
+        });
+      }
+      const address = server.server.address();
+      return typeof address === "object" && address !== null ? address.port : port;
+    },
+    async close(graceMs = 5_000) {
+      const timer = setTimeout(() => {
+        server.server.closeAllConnections();
+      }, graceMs);
+      try {
+        await server.close();
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+function describeClientError(error: Error & { code?: string }): [number, string, string] {
+  if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return [408, "Request Timeout", `the request did not arrive within ${requestTimeoutMs} ms`];
+  }
+  if (error.code === "HPE_HEADER_OVERFLOW") {
+    return [431, "Request Header Fields Too Large", "the headers are larger than 16 KiB"];
+  }
+  return [400, "Bad Request", `not an HTTP/1.1 request: ${error.message}`];
+}

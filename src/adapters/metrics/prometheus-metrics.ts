@@ -1,0 +1,239 @@
+// The Metrics port on prom-client, and the gauges that are read when somebody scrapes. Labels are few and bounded: never an
+// address, pod or workload. Does not serve HTTP; adapters/http asks for the text.
+
+import type { GaugeConfiguration } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { formatCidr } from "../../core/ip-range.ts";
+import { firstAddressText } from "../../core/subnets.ts";
+import type { SubnetUsage } from "../../core/usage.ts";
+import type { CounterName, Metrics, TimerName } from "../../ports/metrics.ts";
+
+/** What is read at each scrape. Each is quick and does no I/O. */
+export type GaugeSources = {
+  readonly usage: () => readonly SubnetUsage[];
+  /** Pods and workloads that wait to be looked at by reclaim. */
+  readonly reclaimQueueLength: () => number;
+  readonly isLeader: () => boolean;
+  /** Whether the configuration that was last seen is in force; false while an older one is kept, or there is none. */
+  readonly isConfigValid: () => boolean;
+  /** Seconds since each watch last heard of the API server, by resource. */
+  readonly watchStaleness: () => ReadonlyMap<string, number>;
+};
+
+/** Name, help and labels of each counter of the port. */
+const counters: Record<CounterName, { help: string; labels: readonly string[] }> = {
+  refusals: { help: "Answers of the extender that refused a pod", labels: ["reason"] },
+  bad_input: { help: "Malformed input", labels: ["input"] },
+  changes: { help: "Addresses taken, reserved, released and adopted", labels: ["change"] },
+  conflicts: {
+    help: "One address in two pods, or a record that contradicts a pod",
+    labels: ["kind"],
+  },
+  repairs: {
+    help: "Records found again after an unknown outcome or written by others",
+    labels: ["kind"],
+  },
+  rollout_deadlocks: {
+    help: "Rollouts that wait for ever because the set of addresses is fixed",
+    labels: [],
+  },
+  api_errors: { help: "Failed requests to the API server", labels: ["code"] },
+};
+
+/** The Go system's buckets, 0.1 to 6.4 s, with finer ones below: our answers take milliseconds. */
+const scheduleBuckets = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4,
+];
+const goBuckets = scheduleBuckets.filter((seconds) => seconds >= 0.1);
+/** Reclaim and resync may take longer than an answer. */
+const longBuckets = [0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60];
+
+const histograms: Record<TimerName, { name: string; help: string; buckets: number[] }> = {
+  schedule_latency: {
+    name: "galaxy_schedule_latency",
+    help: "Galaxy schedule latency in seconds",
+    buckets: scheduleBuckets,
+  },
+  reclaim_latency: {
+    name: "galaxy_reclaim_latency_seconds",
+    help: "From hearing that a pod is gone to its addresses being released or reserved",
+    buckets: longBuckets,
+  },
+  resync_duration: {
+    name: "galaxy_resync_duration_seconds",
+    help: "Duration of a resync",
+    buckets: longBuckets,
+  },
+};
+
+/** A label may have this many values; further ones are counted as `other`, so that text of others cannot fill the memory. */
+const maxLabelValues = 64;
+
+/** Counters, histograms and gauges of one process. */
+export class PrometheusMetrics implements Metrics {
+  readonly contentType: string;
+  readonly #registry = new Registry();
+  readonly #counters = new Map<CounterName, Counter>();
+  readonly #histograms = new Map<TimerName, Histogram>();
+  readonly #seen = new Map<string, Set<string>>();
+
+  /**
+   * @param options.version shown as `galaxy_build_info`
+   * @param options.withProcessMetrics adds CPU, memory and event loop of the process
+   */
+  constructor(options: { readonly version: string; readonly withProcessMetrics: boolean }) {
+    const registers = [this.#registry];
+    this.contentType = this.#registry.contentType;
+    for (const [name, { help, labels }] of Object.entries(counters)) {
+      const counter = new Counter({
+        name: `galaxy_${name}_total`,
+        help,
+        labelNames: [...labels],
+        registers,
+      });
+      this.#counters.set(name as CounterName, counter);
+    }
+    for (const [timer, { name, help, buckets }] of Object.entries(histograms)) {
+      const histogram = new Histogram({ name, help, buckets, labelNames: ["func"], registers });
+      this.#histograms.set(timer as TimerName, histogram);
+    }
+    // Registered for dashboards of the Go system; nothing here calls a cloud provider.
+    const cloudProviderLatency = new Histogram({
+      name: "galaxy_cloud_provider_latency",
+      help: "Galaxy cloud provider latency in seconds",
+      labelNames: ["func"],
+      buckets: goBuckets,
+      registers: [],
+    });
+    this.#registry.registerMetric(cloudProviderLatency);
+    const buildInfo = new Gauge({
+      name: "galaxy_build_info",
+      help: "Version of the program",
+      labelNames: ["version"],
+      registers,
+    });
+    buildInfo.set({ version: options.version }, 1);
+    if (options.withProcessMetrics) collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Adds the gauges that are read from the program. To be called once, when there is something to read. */
+  addGauges(sources: GaugeSources): void {
+    const add = <Label extends string>(configuration: GaugeConfiguration<Label>): void => {
+      this.#registry.registerMetric(new Gauge({ ...configuration, registers: [] }));
+    };
+    const subnetLabels = ["subnet", "first_ip"];
+    add({
+      name: "galaxy_ip_counter",
+      help: "Galaxy floating ip counter",
+      labelNames: ["type", ...subnetLabels],
+      collect() {
+        this.reset();
+        for (const usage of sources.usage()) {
+          const labels = labelsOf(usage);
+          // `allocated` and `total` are the Go system's; the others say what allocated is made of.
+          this.set({ type: "allocated", ...labels }, usage.bound + usage.reserved + usage.admin);
+          for (const type of [
+            "total",
+            "bound",
+            "reserved",
+            "admin",
+            "held",
+            "free",
+            "draining",
+          ] as const) {
+            this.set({ type, ...labels }, usage[type]);
+          }
+        }
+      },
+    });
+    add({
+      name: "galaxy_subnet_free_ratio",
+      help: "Free share of the addresses of a pod subnet, 0 to 1",
+      labelNames: subnetLabels,
+      collect() {
+        this.reset();
+        for (const usage of sources.usage()) {
+          this.set(labelsOf(usage), usage.total === 0 ? 0 : usage.free / usage.total);
+        }
+      },
+    });
+    add({
+      name: "galaxy_holds",
+      help: "Addresses promised to pods that are being scheduled",
+      collect() {
+        this.set(sources.usage().reduce((sum, usage) => sum + usage.held, 0));
+      },
+    });
+    add({
+      name: "galaxy_reclaim_queue_length",
+      help: "Pods and workloads that wait to be looked at by reclaim",
+      collect() {
+        this.set(sources.reclaimQueueLength());
+      },
+    });
+    add({
+      name: "galaxy_leader",
+      help: "1 when this process leads",
+      collect() {
+        this.set(sources.isLeader() ? 1 : 0);
+      },
+    });
+    add({
+      name: "galaxy_config_valid",
+      help: "1 when the configuration last seen is in force, 0 when it was refused or there is none",
+      collect() {
+        this.set(sources.isConfigValid() ? 1 : 0);
+      },
+    });
+    add({
+      name: "galaxy_watch_staleness_seconds",
+      help: "Seconds since the watch of a resource last heard of the API server",
+      labelNames: ["resource"],
+      collect() {
+        this.reset();
+        for (const [resource, seconds] of sources.watchStaleness()) {
+          this.set({ resource }, seconds);
+        }
+      },
+    });
+  }
+
+  /** All metrics in Prometheus' text format; `contentType` goes with it. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  count(name: CounterName, labels: Readonly<Record<string, string>> = {}, by = 1): void {
+    if (!(by > 0) || !Number.isFinite(by)) return;
+    this.#counters.get(name)?.inc(this.#bounded(name, counters[name].labels, labels), by);
+  }
+
+  time(name: TimerName, seconds: number, labels: Readonly<Record<string, string>> = {}): void {
+    if (!Number.isFinite(seconds)) return;
+    // A histogram without its label would be a series that no dashboard of the Go system reads.
+    this.#histograms.get(name)?.observe(this.#bounded(name, ["func"], labels), seconds);
+  }
+
+  /** The known labels with bounded values: prom-client throws on unknown ones, and each value costs memory for ever. */
+  #bounded(
+    name: string,
+    known: readonly string[],
+    labels: Readonly<Record<string, string>>,
+  ): Record<string, string> {
+    const bounded: Record<string, string> = {};
+    for (const label of known) {
+      const value = labels[label];
+      if (value === undefined) continue;
+      const key = `${name} ${label}`;
+      const seen = this.#seen.get(key) ?? new Set();
+      this.#seen.set(key, seen);
+      if (seen.size < maxLabelValues) seen.add(value);
+      bounded[label] = seen.has(value) ? value : "other";
+    }
+    return bounded;
+  }
+}
+
+function labelsOf(usage: SubnetUsage): { subnet: string; first_ip: string } {
+  return { subnet: formatCidr(usage.subnet.cidr), first_ip: firstAddressText(usage.subnet) };
+}
