@@ -235,10 +235,12 @@ export class ApiClient {
       }
     };
     const follower = this.follow(scope, { changed: look, gone: look });
-    void follower.synced.then(() => {
+    const lookFirst = async () => {
+      await follower.synced;
       isSynced = true;
       look();
-    });
+    };
+    void lookFirst();
     const timer = setTimeout(() => {
       void this.#timedOut(what, scope, [...follower.items.values()], timeoutMs).then(
         outcome.reject,
@@ -369,11 +371,11 @@ export class ApiClient {
     signal: AbortSignal,
   ): Promise<void> {
     let version = resourceVersion;
-    let isExpired = false;
+    const state = { isExpired: false };
     const onLine = (line: string) => {
       const event = JSON.parse(line) as { readonly type: string; readonly object: T };
       if (event.type === "ERROR") {
-        isExpired = true;
+        state.isExpired = true;
         return;
       }
       version = event.object.metadata.resourceVersion;
@@ -389,7 +391,7 @@ export class ApiClient {
         listener.changed?.(event.object);
       }
     };
-    while (!signal.aborted && !isExpired) {
+    while (!signal.aborted && !state.isExpired) {
       const more = { watch: "true", allowWatchBookmarks: "true", resourceVersion: version };
       const path = collectionOf(scope.kind, scope.namespace) + queryOf(scope, more);
       await this.#readLines(path, onLine, signal);
@@ -415,7 +417,8 @@ export class ApiClient {
                 onLine(line);
               }
             }
-          } catch (error) {
+          } catch (cause) {
+            const error = new Error(`GET ${path} sent what cannot be understood`, { cause });
             request.destroy();
             reject(error);
           }
@@ -450,7 +453,14 @@ export class ApiClient {
         }
         reject(new Error(`${call.method} ${call.path}: ${cause.message}`, { cause }));
       });
-      request.end(call.body === undefined ? undefined : JSON.stringify(call.body));
+      if (call.body === undefined) {
+        request.end();
+      } else {
+        const body = Buffer.from(JSON.stringify(call.body));
+        // Node announces no length of its own for the body of a DELETE.
+        request.setHeader("content-length", body.length);
+        request.end(body);
+      }
     });
   }
 
@@ -636,7 +646,7 @@ function queryOf(scope: Scope<KubeObject>, more: Readonly<Record<string, string>
   if (scope.fieldSelector !== undefined) {
     query.set("fieldSelector", scope.fieldSelector);
   }
-  return query.size === 0 ? "" : `?${query}`;
+  return query.size === 0 ? "" : `?${query.toString()}`;
 }
 
 function keyOf(object: KubeObject): string {

@@ -258,8 +258,9 @@ async function makeAtomically(
   const unfinished = await mkdtemp(join(dirname(target), ".unfinished-"));
   try {
     await fill(unfinished);
-    await rename(unfinished, target).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") {
+    await rename(unfinished, target).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ENOTEMPTY" && code !== "EEXIST") {
         throw error;
       }
     });

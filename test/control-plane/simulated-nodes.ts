@@ -143,7 +143,7 @@ export async function startSimulatedNodes(
   };
 
   const work = (): void => {
-    while (inFlight < limit && ready.length > 0 && !isStopped) {
+    while (inFlight < limit && ready.length > 0) {
       const key = ready.shift() as string;
       const entry = tasks.get(key);
       if (entry !== undefined) {
@@ -271,6 +271,7 @@ export async function startSimulatedNodes(
   const stop = async (): Promise<void> => {
     isStopped = true;
     follower.stop();
+    ready.length = 0;
     for (const timer of timers) {
       clearTimeout(timer);
     }
