@@ -20,8 +20,9 @@ import type { SubnetUsage } from "./usage.ts";
  * - `writing`: a write is under way; nobody else may change or choose it
  * - `leaving`: it is being released; not counted as its owner's any more, not free yet
  * - `unsettled`: the outcome of a write is unknown; it counts as taken until the record has been read
+ * - `lost`: somebody else deleted the record; it counts as taken until it is known whether a pod has it
  */
-export type EntryPhase = "idle" | "writing" | "leaving" | "unsettled";
+export type EntryPhase = "idle" | "writing" | "leaving" | "unsettled" | "lost";
 
 /** Addresses promised to a pod that is being scheduled. A pod will use those of one zone; the others come back. */
 export type Hold = {
@@ -224,6 +225,14 @@ export class AllocationTable implements AllocationView {
     this.#takeOutOfHold(ip);
     const index = this.#topology.subnetIndexOf(ipToNumber(ip));
     if (index >= 0) this.#free[index]?.remove(ip);
+  }
+
+  /** Where a free or held address stands in the order of use, so that a failed write can put it back. */
+  originOf(ip: Ip): FreeOrigin {
+    const held = this.#heldBy.get(ip)?.origin;
+    if (held !== undefined) return held;
+    const atMs = this.releasedAtMs(ip);
+    return atMs === undefined ? { kind: "fresh" } : { kind: "released", atMs };
   }
 
   get(ip: Ip): Allocation | undefined {

@@ -1,0 +1,523 @@
+// The one writer of the address space: memory and store change here and nowhere else. It decides nothing about policies; it makes sure
+// that memory says "taken" before the store does, and "free" only after it (docs/design/allocation.md, eight rules).
+
+import type { Allocation } from "../core/allocation.ts";
+import { isBound } from "../core/allocation.ts";
+import type { AllocationView, Hold } from "../core/allocation-table.ts";
+import { AllocationTable } from "../core/allocation-table.ts";
+import type { PlannedAddress } from "../core/decide-filter.ts";
+import type { FreeOrigin } from "../core/free-addresses.ts";
+import type { Ip } from "../core/ip.ts";
+import type { Owner } from "../core/owner.ts";
+import { podIdText, sameOwner, workloadIdText } from "../core/owner.ts";
+import type { ReleasePolicy } from "../core/release-policy.ts";
+import type { Topology } from "../core/subnets.ts";
+import type { AllocationEvent, AllocationStore } from "../ports/allocation-store.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Leadership } from "../ports/leadership.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import { WorldError } from "../ports/world-error.ts";
+
+/** What the allocator needs of the world. */
+export type AllocatorPorts = {
+  readonly store: AllocationStore;
+  readonly clock: Clock;
+  readonly leadership: Leadership;
+  readonly log: Log;
+  readonly metrics: Metrics;
+};
+
+/** Addresses to give to one owner, all or none. They were chosen in the same tick as {@link Allocator.take} is called. */
+export type TakeRequest = {
+  readonly addresses: readonly PlannedAddress[];
+  readonly owner: Owner;
+  readonly policy: ReleasePolicy;
+  readonly podUid: string;
+  readonly nodeName: string;
+};
+
+/** `lost`: an address turned out to be somebody else's, or is being changed; nothing was taken, decide again. */
+export type TakeOutcome =
+  | { readonly kind: "taken"; readonly allocations: readonly Allocation[] }
+  | { readonly kind: "lost"; readonly ip: Ip };
+
+/** `changed`: the record is not what it was when the decision was made, or is being changed; decide again. */
+export type ChangeOutcome = "done" | "changed";
+
+/** What others are told after memory changed. `after` undefined: the address is free. */
+export type AllocationChange = {
+  readonly before: Allocation | undefined;
+  readonly after: Allocation | undefined;
+  /** `store`: it was seen in the store and not made by this process. */
+  readonly origin: "own" | "store";
+};
+
+type Step = {
+  readonly next: Allocation;
+  readonly before: Allocation | undefined;
+  readonly origin: FreeOrigin;
+};
+type StepOutcome =
+  | { readonly kind: "ok"; readonly allocation: Allocation }
+  | { readonly kind: "lost" }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/** Owns the table. Reads go through {@link Allocator.view}. */
+export class Allocator {
+  readonly #table = new AllocationTable();
+  readonly #ports: AllocatorPorts;
+  readonly #listeners = new Set<(change: AllocationChange) => void>();
+  /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
+  readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
+
+  constructor(ports: AllocatorPorts) {
+    this.#ports = ports;
+  }
+
+  /** The address space for questions; it changes only between awaits of the caller. */
+  get view(): AllocationView {
+    return this.#table;
+  }
+
+  /** Calls `listener` after each change. @returns a function that stops it */
+  onChange(listener: (change: AllocationChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Puts a configuration in force. Allocations stay; what to do with those outside is decided elsewhere. */
+  configure(topology: Topology): void {
+    this.#table.configure(topology);
+  }
+
+  /** Reads all records from the store and starts from them. @throws WorldError when they cannot be read */
+  async restore(): Promise<void> {
+    const allocations = await this.#ports.store.list();
+    this.#table.load(allocations);
+  }
+
+  /** Promises addresses to a pod for a time; in memory only. */
+  hold(hold: Hold): void {
+    this.#table.hold(hold);
+  }
+
+  /** Gives up what was promised to a pod. */
+  dropHold(podUid: string): void {
+    this.#table.dropHold(podUid);
+  }
+
+  /** Gives up promises whose time is over. */
+  expireHolds(): void {
+    this.#table.expireHolds(this.#ports.clock.nowMs());
+  }
+
+  /**
+   * Gives addresses to an owner: in memory in this tick, then in the store, all or none. Addresses that the owner has already as asked
+   * are not written again.
+   * @throws WorldError when the store fails; what was written is taken back as far as possible, the rest is healed by resync
+   */
+  async take(request: TakeRequest): Promise<TakeOutcome> {
+    this.#assertLeader(`take ${request.addresses.map(({ ip }) => ip).join(", ")}`);
+    for (const { ip } of request.addresses) {
+      const phase = this.#table.phaseOf(ip);
+      if (phase !== undefined && phase !== "idle") return { kind: "lost", ip };
+    }
+    const nowMs = this.#ports.clock.nowMs();
+    const unchanged: Allocation[] = [];
+    const steps: Step[] = [];
+    for (const { ip } of request.addresses) {
+      const before = this.#table.get(ip);
+      const next: Allocation = {
+        ip,
+        owner: request.owner,
+        policy: request.policy,
+        nodeName: request.nodeName,
+        podUid: request.podUid,
+        updatedAtMs: nowMs,
+        isDraining: request.podUid !== "" && !this.#table.topology.isConfigured(ip),
+        version: before?.version ?? "",
+      };
+      if (before !== undefined && sameRecord(before, next)) {
+        unchanged.push(before);
+        continue;
+      }
+      steps.push({ next, before, origin: this.#table.originOf(ip) });
+      this.#table.put(next, "writing");
+    }
+    const outcomes = await Promise.all(steps.map((step) => this.#write(step)));
+    const written = outcomes.flatMap((outcome) => (outcome.kind === "ok" ? [outcome] : []));
+    if (written.length === steps.length) {
+      this.#table.dropHold(request.podUid);
+      const allocations = [...unchanged, ...written.map((outcome) => outcome.allocation)];
+      const order = new Map(request.addresses.map(({ ip }, index) => [ip, index]));
+      allocations.sort((a, b) => (order.get(a.ip) ?? 0) - (order.get(b.ip) ?? 0));
+      return { kind: "taken", allocations };
+    }
+    await this.#takeBack(steps, outcomes);
+    const failed = outcomes.find((outcome) => outcome.kind === "failed");
+    if (failed?.kind === "failed") throw failed.error;
+    const lostIndex = outcomes.findIndex((outcome) => outcome.kind === "lost");
+    return { kind: "lost", ip: (steps[lostIndex] as Step).next.ip };
+  }
+
+  /** Writes one address of a take; memory says already that it is taken. */
+  async #write({ next, before, origin }: Step): Promise<StepOutcome> {
+    const { store } = this.#ports;
+    const { ip } = next;
+    const settle = (found: Allocation | undefined): StepOutcome => {
+      if (found !== undefined && sameRecord(found, next)) {
+        this.#entered(before, found);
+        return { kind: "ok", allocation: found };
+      }
+      this.#revert(ip, found, origin);
+      return { kind: "lost" };
+    };
+    try {
+      const outcome = before === undefined ? await store.create(next) : await store.update(next);
+      if (outcome.kind === "created" || outcome.kind === "updated") {
+        this.#entered(before, outcome.allocation);
+        return { kind: "ok", allocation: outcome.allocation };
+      }
+    } catch (error) {
+      if (!(error instanceof WorldError && error.mayHaveHappened)) {
+        this.#revert(ip, before, origin);
+        return { kind: "failed", error };
+      }
+      // An error is not a no: the record says what happened.
+      const found = await this.#readBack(ip);
+      if (found === "unknown") return { kind: "failed", error };
+      const outcome = settle(found);
+      return outcome.kind === "ok" ? outcome : { kind: "failed", error };
+    }
+    const found = await this.#readBack(ip);
+    if (found === "unknown") return { kind: "lost" };
+    if (found !== undefined && !sameRecord(found, next)) {
+      this.#ports.metrics.count("repairs", { kind: "record of somebody else" });
+    }
+    return settle(found);
+  }
+
+  /** Reads a record after an unknown outcome. When that fails too the address stays taken and `unsettled`. */
+  async #readBack(ip: Ip): Promise<Allocation | undefined | "unknown"> {
+    try {
+      return await this.#ports.store.read(ip);
+    } catch (error) {
+      this.#table.setPhase(ip, "unsettled");
+      this.#ports.log.warn("record could not be read back, address counts as taken", { ip }, error);
+      return "unknown";
+    }
+  }
+
+  /** Memory after a write that did not happen: the record found, or free. */
+  #revert(ip: Ip, found: Allocation | undefined, origin: FreeOrigin): void {
+    const current = this.#table.get(ip);
+    if (found === undefined) this.#table.drop(ip, origin);
+    else this.#table.put(found, "idle");
+    this.#afterWrite(ip);
+    if (found !== undefined && current !== undefined && !sameRecord(found, current)) {
+      this.#tell({ before: undefined, after: found, origin: "store" });
+    }
+  }
+
+  #entered(before: Allocation | undefined, after: Allocation): void {
+    this.#table.put(after, "idle");
+    this.#afterWrite(after.ip);
+    this.#logChange(before, after);
+    this.#tell({ before, after, origin: "own" });
+  }
+
+  /** Undoes the written part of a take that failed as a whole. */
+  async #takeBack(steps: readonly Step[], outcomes: readonly StepOutcome[]): Promise<void> {
+    await Promise.all(
+      outcomes.map(async (outcome, index) => {
+        if (outcome.kind !== "ok") return;
+        const { before } = steps[index] as Step;
+        try {
+          if (before === undefined) await this.release(outcome.allocation, "taken back");
+          else if (!isBound(before)) {
+            await this.change(outcome.allocation, before.owner, {
+              podUid: "",
+              nodeName: "",
+              policy: before.policy,
+              because: "taken back",
+            });
+          }
+        } catch (error) {
+          // The record names a pod that exists: its next bind uses it, or reclaim takes it.
+          const { ip } = outcome.allocation;
+          this.#ports.log.warn("address could not be taken back, resync will", { ip }, error);
+        }
+      }),
+    );
+  }
+
+  /**
+   * Frees an address: in the store first, then in memory.
+   * @param allocation as it was when the decision was made
+   * @throws WorldError when the store fails; the address stays taken
+   */
+  async release(allocation: Allocation, because: string): Promise<ChangeOutcome> {
+    const { ip } = allocation;
+    this.#assertLeader(`release ${ip}`);
+    const phase = this.#table.phaseOf(ip);
+    if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
+      return "changed";
+    this.#table.setPhase(ip, "leaving");
+    try {
+      const outcome =
+        phase === "lost"
+          ? { kind: "missing" as const }
+          : await this.#ports.store.remove(allocation);
+      if (outcome.kind === "conflict") {
+        const found = await this.#readBack(ip);
+        if (found !== "unknown") this.#settle(ip, allocation, found);
+        return "changed";
+      }
+    } catch (error) {
+      if (!(error instanceof WorldError && error.mayHaveHappened)) {
+        this.#table.setPhase(ip, "idle");
+        this.#afterWrite(ip);
+        throw error;
+      }
+      const found = await this.#readBack(ip);
+      if (found === "unknown") throw error;
+      if (found !== undefined) {
+        this.#settle(ip, allocation, found);
+        throw error;
+      }
+    }
+    this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    this.#afterWrite(ip);
+    this.#ports.log.info("address released", { ...fieldsOf(allocation), because });
+    this.#ports.metrics.count("changes", { change: "released" });
+    this.#tell({ before: allocation, after: undefined, origin: "own" });
+    return "done";
+  }
+
+  /**
+   * Changes the owner, pod or node of an address that stays taken.
+   * @param allocation as it was when the decision was made
+   * @throws WorldError when the store fails; memory keeps what the store has
+   */
+  async change(
+    allocation: Allocation,
+    owner: Owner,
+    to: {
+      readonly podUid: string;
+      readonly nodeName: string;
+      readonly policy: ReleasePolicy;
+      readonly because: string;
+    },
+  ): Promise<ChangeOutcome> {
+    const { ip } = allocation;
+    this.#assertLeader(`change ${ip}`);
+    const phase = this.#table.phaseOf(ip);
+    if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
+      return "changed";
+    const next: Allocation = {
+      ip,
+      owner,
+      policy: to.policy,
+      nodeName: to.nodeName,
+      podUid: to.podUid,
+      updatedAtMs: this.#ports.clock.nowMs(),
+      isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
+      version: allocation.version,
+    };
+    if (phase === "idle" && sameRecord(allocation, next)) return "done";
+    this.#table.setPhase(ip, "writing");
+    try {
+      const outcome =
+        phase === "lost"
+          ? await this.#ports.store.create(next)
+          : await this.#ports.store.update(next);
+      if (outcome.kind === "updated" || outcome.kind === "created") {
+        this.#entered(allocation, outcome.allocation);
+        return "done";
+      }
+    } catch (error) {
+      if (!(error instanceof WorldError && error.mayHaveHappened)) {
+        this.#table.setPhase(ip, phase);
+        this.#afterWrite(ip);
+        throw error;
+      }
+      const found = await this.#readBack(ip);
+      if (found === "unknown") throw error;
+      if (found !== undefined && sameRecord(found, next)) {
+        this.#entered(allocation, found);
+        return "done";
+      }
+      this.#settle(ip, allocation, found);
+      throw error;
+    }
+    const found = await this.#readBack(ip);
+    if (found !== "unknown") this.#settle(ip, allocation, found);
+    return "changed";
+  }
+
+  /** Reads records whose state is unknown. @throws WorldError when they cannot be read */
+  async settleUnknown(ips: Iterable<Ip>): Promise<void> {
+    for (const ip of ips) {
+      if (this.#table.phaseOf(ip) !== "unsettled") continue;
+      const before = this.#table.get(ip) as Allocation;
+      const found = await this.#ports.store.read(ip);
+      if (this.#table.get(ip) === before && this.#table.phaseOf(ip) === "unsettled") {
+        this.#settle(ip, before, found);
+      }
+    }
+  }
+
+  /** Addresses whose record must be read before anything else happens to them. */
+  unsettled(): readonly Ip[] {
+    return [...this.#table.all()]
+      .filter((allocation) => this.#table.phaseOf(allocation.ip) === "unsettled")
+      .map((allocation) => allocation.ip);
+  }
+
+  /** Memory follows what was read from the store. */
+  #settle(ip: Ip, before: Allocation, found: Allocation | undefined): void {
+    if (found !== undefined) {
+      this.#table.put(found, "idle");
+      this.#afterWrite(ip);
+      if (!sameRecord(before, found)) this.#tell({ before, after: found, origin: "store" });
+    } else if (isBound(before)) {
+      this.#table.setPhase(ip, "lost");
+      this.#afterWrite(ip);
+      this.#tell({ before, after: before, origin: "store" });
+    } else {
+      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+      this.#afterWrite(ip);
+      this.#ports.log.info("record deleted by somebody else, address is free", fieldsOf(before));
+      this.#tell({ before, after: undefined, origin: "store" });
+    }
+  }
+
+  /**
+   * Takes notice of a record in the store. The leader reads again what contradicts its memory, because watches lag; a follower believes it.
+   * An unknown record enters memory at once: it is taken, whoever wrote it.
+   */
+  observe(event: AllocationEvent): void {
+    if (event.kind === "reset") return;
+    const ip = event.kind === "changed" ? event.allocation.ip : event.ip;
+    const version = event.kind === "changed" ? event.allocation.version : undefined;
+    const current = this.#table.get(ip);
+    const phase = this.#table.phaseOf(ip);
+    if (current === undefined) {
+      if (event.kind === "changed") this.#adopt(event.allocation);
+      return;
+    }
+    if (phase === "writing" || phase === "leaving") {
+      const seen = this.#seenWhileWriting.get(ip) ?? [];
+      seen.push(version);
+      this.#seenWhileWriting.set(ip, seen);
+      return;
+    }
+    if (current.version === version) return;
+    if (this.#ports.leadership.isLeader()) void this.#verify(ip);
+    else if (event.kind === "changed") this.#adopt(event.allocation);
+    else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+  }
+
+  #adopt(allocation: Allocation): void {
+    const before = this.#table.get(allocation.ip);
+    this.#table.put(allocation, "idle");
+    this.#tell({ before, after: allocation, origin: "store" });
+  }
+
+  /** What the watch showed during a write is the echo of it, or somebody else's change. */
+  #afterWrite(ip: Ip): void {
+    const seen = this.#seenWhileWriting.get(ip);
+    if (seen === undefined) return;
+    this.#seenWhileWriting.delete(ip);
+    const version = this.#table.get(ip)?.version;
+    if (seen.at(-1) !== version) void this.#verify(ip);
+  }
+
+  async #verify(ip: Ip): Promise<void> {
+    const before = this.#table.get(ip);
+    let found: Allocation | undefined;
+    try {
+      found = await this.#ports.store.read(ip);
+    } catch (error) {
+      if (this.#table.get(ip) === before && this.#table.phaseOf(ip) === "idle") {
+        this.#table.setPhase(ip, "unsettled");
+      }
+      this.#ports.log.warn("record could not be read after a change was seen", { ip }, error);
+      return;
+    }
+    const phase = this.#table.phaseOf(ip);
+    if (this.#table.get(ip) !== before || phase === "writing" || phase === "leaving") return;
+    if (before === undefined) {
+      if (found !== undefined) this.#adopt(found);
+    } else if (found?.version !== before.version) {
+      this.#ports.metrics.count("repairs", {
+        kind: found === undefined ? "record deleted" : "record changed",
+      });
+      this.#settle(ip, before, found);
+    }
+  }
+
+  #tell(change: AllocationChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  #logChange(before: Allocation | undefined, after: Allocation): void {
+    const change = isBound(after) ? "taken" : "reserved";
+    this.#ports.log.info(change === "taken" ? "address taken" : "address reserved", {
+      ...fieldsOf(after),
+      from: before === undefined ? "free" : before.owner.kind,
+    });
+    this.#ports.metrics.count("changes", { change });
+  }
+
+  #assertLeader(tried: string): void {
+    if (this.#ports.leadership.isLeader()) return;
+    const leader = this.#ports.leadership.leaderName();
+    throw new WorldError("NOT_LEADER", {
+      tried,
+      message: `this instance does not lead (leader: ${leader === "" ? "unknown" : leader}); ask the leader`,
+    });
+  }
+}
+
+/** Whether two records say the same, whatever their version and time. */
+export function sameRecord(a: Allocation, b: Allocation): boolean {
+  return (
+    a.ip === b.ip &&
+    sameOwner(a.owner, b.owner) &&
+    a.policy === b.policy &&
+    a.nodeName === b.nodeName &&
+    a.podUid === b.podUid &&
+    a.isDraining === b.isDraining
+  );
+}
+
+/** Fields of log lines about an address. */
+export function fieldsOf(allocation: Allocation): Record<string, string> {
+  const { owner } = allocation;
+  const base = {
+    ip: allocation.ip as string,
+    policy: allocation.policy,
+    node: allocation.nodeName,
+  };
+  switch (owner.kind) {
+    case "pod":
+      return {
+        ...base,
+        pod: podIdText(owner.pod),
+        uid: allocation.podUid,
+        ...(owner.workload === undefined ? {} : { workload: workloadIdText(owner.workload) }),
+        ...(owner.pool === undefined ? {} : { pool: owner.pool }),
+      };
+    case "workload":
+      return { ...base, workload: workloadIdText(owner.workload) };
+    case "pool":
+      return { ...base, pool: owner.pool };
+    case "admin":
+    case "foreign":
+      return { ...base, key: owner.key };
+    default:
+      return owner satisfies never;
+  }
+}
