@@ -452,6 +452,6 @@ class Cutter {
         : byte > 0x20 && byte < 0x7f
           ? `found "${String.fromCharCode(byte)}"`
           : `found byte 0x${byte.toString(16).padStart(2, "0")}`;
-    return new BodyProblem(`malformed JSON at byte ${this.#at}: expected ${expected}, ${found}`);
+    return new BodyProblem(`the body breaks at byte ${this.#at}: expected ${expected}, ${found}`);
   }
 }

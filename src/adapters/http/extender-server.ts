@@ -328,7 +328,7 @@ function offeredNodes(args: ExtenderArgs): OfferedNodes {
 function podOf(json: unknown): PodFacts {
   const pod = parsePod(json);
   if (pod === undefined) {
-    throw new BodyProblem("Pod has no metadata with name, namespace and uid as a Pod object has");
+    throw new BodyProblem("Pod has no metadata.name or no metadata.namespace");
   }
   return pod;
 }
