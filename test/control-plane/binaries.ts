@@ -205,18 +205,18 @@ async function locateProgram(
   return { kind: "found", file };
 }
 
-/** Downloads with apt's own sources; refreshes the package lists when that fails at first. Returns the file. */
+/** Downloads from apt's own sources, with fresh package lists when that fails at first. Returns the file. */
 async function downloadDebianPackage(name: string, folder: string): Promise<string> {
-  const isRoot = process.getuid?.() === 0;
-  const asRoot = isRoot ? ["-o", "APT::Sandbox::User=root"] : [];
+  // Root's downloads would otherwise run as a user who may not write into this folder.
+  const asRoot = process.getuid?.() === 0 ? ["-o", "APT::Sandbox::User=root"] : [];
   const download = async (options: readonly string[]) => {
     await run("apt-get", [...options, "download", name], { cwd: folder });
   };
   try {
     await download(asRoot);
   } catch {
-    progress("refreshing apt's package lists");
-    const options = isRoot ? asRoot : await privateAptOptions();
+    progress("reading apt's package lists anew");
+    const options = [...asRoot, ...(await privateAptOptions(folder))];
     // One unreachable source of several makes `update` fail; whether it was enough shows at the download.
     const update = await run("apt-get", [...options, "update"]).catch((error: unknown) => error);
     try {
@@ -235,10 +235,10 @@ async function downloadDebianPackage(name: string, folder: string): Promise<stri
   return join(folder, archive);
 }
 
-/** Package lists of our own, for users that may not write those of the system. */
-async function privateAptOptions(): Promise<string[]> {
-  const state = join(cacheFolder(), "apt", "state");
-  const cache = join(cacheFolder(), "apt", "cache");
+/** Package lists of our own: not everybody may write those of the system, and nobody else holds their lock. */
+async function privateAptOptions(folder: string): Promise<string[]> {
+  const state = join(folder, "apt", "state");
+  const cache = join(folder, "apt", "cache");
   await mkdir(join(state, "lists", "partial"), { recursive: true });
   await mkdir(join(cache, "archives", "partial"), { recursive: true });
   const options = [
@@ -254,8 +254,17 @@ async function makeAtomically(
   target: string,
   fill: (unfinished: string) => Promise<void>,
 ): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
-  const unfinished = await mkdtemp(join(dirname(target), ".unfinished-"));
+  const folder = dirname(target);
+  let unfinished: string;
+  try {
+    await mkdir(folder, { recursive: true });
+    unfinished = await mkdtemp(join(folder, ".unfinished-"));
+  } catch (cause) {
+    throw new Error(
+      `nothing can be kept in ${folder} (${lineOf(cause)}); set XDG_CACHE_HOME to a folder that can be written`,
+      { cause },
+    );
+  }
   try {
     await fill(unfinished);
     await rename(unfinished, target).catch((error: unknown) => {
