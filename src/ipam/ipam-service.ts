@@ -1,0 +1,213 @@
+// The control plane as a whole: the use cases around one allocator, and their life as follower and leader. It is the only file that
+// knows all of them; programs and the simulator give it adapters.
+
+import type { AllocationStore } from "../ports/allocation-store.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { ClusterView } from "../ports/cluster-view.ts";
+import type { EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
+import type { Leadership } from "../ports/leadership.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { PodBinder } from "../ports/pod-binder.ts";
+import type { PoolStore } from "../ports/pool-store.ts";
+import { Allocator } from "./allocator.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { Pools } from "./pools.ts";
+import { Reclaim } from "./reclaim.ts";
+import type { Configuration } from "./reconfigure.ts";
+import { Reconfigure } from "./reconfigure.ts";
+import { Scheduling } from "./scheduling.ts";
+
+/** The world of the control plane. */
+export type IpamPorts = {
+  readonly store: AllocationStore;
+  readonly pools: PoolStore;
+  readonly cluster: ClusterView;
+  readonly binder: PodBinder;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly leadership: Leadership;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** The object that events about the configuration are attached to; undefined for a file. */
+  readonly configurationObject: ObjectRef | undefined;
+};
+
+/** Times in milliseconds. */
+export type IpamSettings = {
+  readonly holdMs: number;
+  readonly reuseDelayMs: number;
+  readonly resyncMs: number;
+  /** How many pods are reclaimed in parallel. */
+  readonly reclaimParallelCount: number;
+  /** How many binds and reclaims may run or wait; more are refused and tried again by their caller. */
+  readonly queueCapacity: number;
+};
+
+/** What a door says before it lets a request in. */
+export type Readiness = { readonly isReady: boolean; readonly reason: string };
+
+/** The life of the control plane in one process. */
+export class IpamService {
+  readonly allocator: Allocator;
+  readonly scheduling: Scheduling;
+  readonly reclaim: Reclaim;
+  readonly pools: Pools;
+  readonly reconfigure: Reconfigure;
+  readonly #ports: IpamPorts;
+  readonly #settings: IpamSettings;
+  readonly #stops: (() => void)[] = [];
+  #phase: "following" | "taking over" | "leading" = "following";
+  #takeOverProblem = "";
+  /** Counts turns of leadership, so that a take-over that was overtaken does nothing more. */
+  #term = 0;
+  #cancelTimer: () => void = () => {};
+
+  constructor(ports: IpamPorts, settings: IpamSettings) {
+    this.#ports = ports;
+    this.#settings = settings;
+    const { cluster, clock, events, leadership, log, metrics, store } = ports;
+    const podQueue = new KeyedQueue(settings.queueCapacity);
+    this.allocator = new Allocator({ store, clock, leadership, log, metrics });
+    const { allocator } = this;
+    this.reclaim = new Reclaim(
+      { allocator, podQueue, cluster, events, clock, log, metrics },
+      { parallelCount: settings.reclaimParallelCount, firstRetryMs: 100, lastRetryMs: 30_000 },
+    );
+    this.pools = new Pools({ allocator, pools: ports.pools, cluster, clock, log });
+    this.reconfigure = new Reconfigure({
+      allocator,
+      events,
+      log,
+      metrics,
+      about: ports.configurationObject,
+    });
+    this.scheduling = new Scheduling(
+      {
+        allocator,
+        podQueue,
+        cluster,
+        pools: ports.pools,
+        binder: ports.binder,
+        events,
+        clock,
+        log,
+        metrics,
+        reclaimPod: (pod) => this.reclaim.reclaimPod(pod),
+      },
+      { holdMs: settings.holdMs, reuseDelayMs: settings.reuseDelayMs },
+    );
+  }
+
+  /** Begins to watch the world; memory follows the store from now on, nothing is written yet. */
+  start(): void {
+    const { cluster, pools, store } = this.#ports;
+    this.#stops.push(
+      store.watch((event) => this.allocator.observe(event)),
+      cluster.watch((event) => {
+        this.reclaim.observe(event);
+        if (event.kind === "nodes") this.pools.observeCapacity();
+      }),
+      pools.watch((name) => this.pools.observe(name)),
+      this.allocator.onChange((change) => {
+        this.reclaim.observeChange(change);
+        this.pools.observeChange(change);
+      }),
+    );
+  }
+
+  /** Stops watching, and leading when it leads. */
+  async stop(): Promise<void> {
+    await this.stopLeading();
+    for (const stop of this.#stops.splice(0).reverse()) stop();
+  }
+
+  /** A configuration was read. A bad one changes nothing but the status. */
+  configure(configuration: Configuration): void {
+    const isNew = this.reconfigure.apply(configuration);
+    if (isNew && this.#phase === "leading") {
+      this.#alignRecords();
+      this.pools.resync();
+    }
+  }
+
+  #alignRecords(): void {
+    this.reconfigure.alignRecords().catch((error: unknown) => {
+      this.#ports.log.warn("records could not be brought in line, resync tries again", {}, error);
+    });
+  }
+
+  /**
+   * Takes over: reads all records, adopts what pods carry, and only then answers the scheduler.
+   * @throws WorldError when the store or the cluster cannot be read; to be called again
+   */
+  async startLeading(): Promise<void> {
+    this.#term += 1;
+    const term = this.#term;
+    this.#phase = "taking over";
+    this.#takeOverProblem = "";
+    try {
+      await this.allocator.restore();
+      if (term !== this.#term) return;
+      await this.reclaim.adoptAll();
+    } catch (error) {
+      this.#takeOverProblem = error instanceof Error ? error.message : String(error);
+      throw error;
+    }
+    if (term !== this.#term) return;
+    this.reclaim.start();
+    this.pools.start();
+    this.#phase = "leading";
+    this.#ports.log.info("leading", { records: this.allocator.view.size });
+    this.#resync(term);
+  }
+
+  /** Gives leadership back: what runs ends, nothing new is written. */
+  async stopLeading(): Promise<void> {
+    this.#term += 1;
+    this.#phase = "following";
+    this.#cancelTimer();
+    await Promise.all([this.reclaim.stop(), this.pools.stop()]);
+  }
+
+  /** Whether the scheduler's calls are answered, and if not why. */
+  readiness(): Readiness {
+    const { leadership } = this.#ports;
+    const { isConfigured, problems } = this.reconfigure.status;
+    if (!isConfigured) return { isReady: false, reason: `not configured: ${problems.join("; ")}` };
+    if (!leadership.isLeader()) {
+      const leader = leadership.leaderName();
+      return {
+        isReady: false,
+        reason: `this instance follows; the leader is ${leader === "" ? "not known yet" : leader}`,
+      };
+    }
+    if (this.#phase === "leading") return { isReady: true, reason: "ok" };
+    return {
+      isReady: false,
+      reason:
+        this.#takeOverProblem === ""
+          ? "taking over: records are being read"
+          : `taking over: ${this.#takeOverProblem}`,
+    };
+  }
+
+  /** The full look now and once per period. */
+  #resync(term: number): void {
+    if (term !== this.#term) return;
+    this.pools.resync();
+    const again = () => {
+      if (term !== this.#term) return;
+      this.#cancelTimer = this.#ports.clock.after(this.#settings.resyncMs, () =>
+        this.#resync(term),
+      );
+    };
+    this.reconfigure
+      .alignRecords()
+      .then(() => this.reclaim.resync())
+      .catch((error: unknown) => {
+        this.#ports.log.warn("resync failed, the next one tries again", {}, error);
+      })
+      .finally(again);
+  }
+}

@@ -1,0 +1,467 @@
+// What happens to addresses when pods and workloads change: one entry for events, resync and start. The decision is decide-reclaim's;
+// here the facts are gathered and confirmed, and the allocator is told.
+
+import type { Allocation } from "../core/allocation.ts";
+import { isBound } from "../core/allocation.ts";
+import type { PodState, ReclaimDecision, ReclaimFacts } from "../core/decide-reclaim.ts";
+import { decideReclaim, needsWorkload } from "../core/decide-reclaim.ts";
+import type { PodFacts, WorkloadState } from "../core/facts.ts";
+import { podIsFinished } from "../core/facts.ts";
+import type { Ip } from "../core/ip.ts";
+import { familyOf } from "../core/ip.ts";
+import type { PodId, WorkloadRef } from "../core/owner.ts";
+import { parsePodIdText, podIdText, workloadIdText } from "../core/owner.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { ClusterEvent, ClusterView } from "../ports/cluster-view.ts";
+import type { EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import { WorldError } from "../ports/world-error.ts";
+import type { AllocationChange, Allocator } from "./allocator.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
+import { WorkQueue } from "./keyed-queue.ts";
+
+/** What reclaim needs. */
+export type ReclaimPorts = {
+  readonly allocator: Allocator;
+  /** Orders reclaim against bind of one pod; keys are {@link podIdText}. */
+  readonly podQueue: KeyedQueue;
+  readonly cluster: ClusterView;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+};
+
+/** Settings; times in milliseconds. */
+export type ReclaimSettings = {
+  /** How many pods or workloads are looked at in parallel. */
+  readonly parallelCount: number;
+  readonly firstRetryMs: number;
+  readonly lastRetryMs: number;
+};
+
+/** The decision changed under our hands again and again: the queue tries later. */
+const attempts = 5;
+
+/** Takes addresses back. Works only between {@link Reclaim.start} and {@link Reclaim.stop}, when this process leads. */
+export class Reclaim {
+  readonly #ports: ReclaimPorts;
+  readonly #settings: ReclaimSettings;
+  readonly #workloads = new Map<string, WorkloadRef>();
+  #queue: WorkQueue | undefined;
+  /** Reads of one workload that several pods wait for are one read. */
+  readonly #workloadReads = new Map<string, Promise<WorkloadState>>();
+
+  constructor(ports: ReclaimPorts, settings: ReclaimSettings) {
+    this.#ports = ports;
+    this.#settings = settings;
+  }
+
+  /** How many pods and workloads wait for a look. */
+  get queueLength(): number {
+    return this.#queue?.length ?? 0;
+  }
+
+  /** Begins to work on what events ask for. */
+  start(): void {
+    const { clock, log } = this.#ports;
+    this.#queue = new WorkQueue(
+      {
+        clock,
+        parallelCount: this.#settings.parallelCount,
+        firstRetryMs: this.#settings.firstRetryMs,
+        lastRetryMs: this.#settings.lastRetryMs,
+        onFailure: (key, error) => log.warn("reclaim failed, it is tried again", { key }, error),
+      },
+      (key) => this.#work(key),
+    );
+  }
+
+  /** Ends when running work has ended. */
+  async stop(): Promise<void> {
+    await this.#queue?.stop();
+    this.#queue = undefined;
+  }
+
+  /** Resolves when nothing waits for a look, retries aside. */
+  async whenIdle(): Promise<void> {
+    await this.#queue?.whenIdle();
+  }
+
+  /** Something happened in the cluster. */
+  observe(event: ClusterEvent): void {
+    if (event.kind === "pod") this.#queue?.add(`pod ${podIdText(event.pod)}`);
+    if (event.kind === "workload") this.#addWorkload(event.workload);
+  }
+
+  /** Something happened to a record that this process did not do: it goes through reclaim like any other. */
+  observeChange(change: AllocationChange): void {
+    if (change.origin === "store") this.#look(change.after ?? change.before);
+  }
+
+  #look(allocation: Allocation | undefined): void {
+    const owner = allocation?.owner;
+    if (owner?.kind === "pod") this.#queue?.add(`pod ${podIdText(owner.pod)}`);
+    if (owner?.kind === "workload") this.#addWorkload(owner.workload);
+  }
+
+  #addWorkload(workload: WorkloadRef): void {
+    const id = workloadIdText(workload);
+    this.#workloads.set(id, workload);
+    this.#queue?.add(`workload ${id}`);
+  }
+
+  /** A full look: whatever an event missed is found here. Resolves when all of it has been looked at once. */
+  async resync(): Promise<void> {
+    const { allocator, clock, metrics } = this.#ports;
+    const startedMs = clock.nowMs();
+    allocator.expireHolds();
+    await allocator.settleUnknown(allocator.unsettled());
+    for (const allocation of [...allocator.view.all()]) {
+      if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);
+    }
+    for (const pod of this.#ports.cluster.pods()) {
+      if (this.#lacksRecord(pod)) this.#queue?.add(`pod ${podIdText(pod.id)}`);
+    }
+    this.#reportDoubles();
+    await this.whenIdle();
+    metrics.time("resync_duration", (clock.nowMs() - startedMs) / 1000);
+  }
+
+  /** Enters the addresses of pods that carry them but have no record. To be awaited before the first filter or bind. */
+  async adoptAll(): Promise<void> {
+    for (const pod of [...this.#ports.cluster.pods()]) {
+      if (!this.#lacksRecord(pod)) continue;
+      await this.#ports.podQueue.run(podIdText(pod.id), () => this.#adopt(pod));
+    }
+  }
+
+  /** The cheap question that spares most addresses a look: the cache shows the very pod alive on that node. */
+  #isPlainlyAlive(allocation: Allocation): boolean {
+    if (this.#ports.allocator.view.phaseOf(allocation.ip) !== "idle") return false;
+    if (allocation.owner.kind === "admin" || allocation.owner.kind === "foreign") return true;
+    if (allocation.owner.kind !== "pod" || !isBound(allocation)) return false;
+    const pod = this.#ports.cluster.pod(allocation.owner.pod);
+    return (
+      pod !== undefined &&
+      pod.uid === allocation.podUid &&
+      !podIsFinished(pod) &&
+      pod.nodeName === allocation.nodeName
+    );
+  }
+
+  async #work(key: string): Promise<void> {
+    const { clock, metrics, podQueue } = this.#ports;
+    const startedMs = clock.nowMs();
+    const [kind, id] = splitKey(key);
+    if (kind === "pod") {
+      const pod = parsePodIdText(id);
+      await podQueue.run(id, async () => {
+        this.#dropHoldsOfGone(pod);
+        await this.reclaimPod(pod);
+        const cached = this.#ports.cluster.pod(pod);
+        if (cached !== undefined && this.#lacksRecord(cached)) await this.#adopt(cached);
+      });
+    } else {
+      const workload = this.#workloads.get(id);
+      if (workload !== undefined) await this.#reviewWorkload(workload);
+    }
+    metrics.time("reclaim_latency", (clock.nowMs() - startedMs) / 1000);
+  }
+
+  /** A promise to a pod that is gone or finished is void. */
+  #dropHoldsOfGone(pod: PodId): void {
+    const { allocator, cluster } = this.#ports;
+    const cached = cluster.pod(pod);
+    for (const hold of [...allocator.view.holds()]) {
+      if (podIdText(hold.pod) !== podIdText(pod)) continue;
+      if (cached === undefined || cached.uid !== hold.podUid || podIsFinished(cached)) {
+        allocator.dropHold(hold.podUid);
+      }
+    }
+  }
+
+  /**
+   * Looks at all addresses of pods of that name. To be called on the pod's queue.
+   * @throws WorldError when the world cannot be asked or written; what is not certain stays as it is
+   */
+  async reclaimPod(pod: PodId): Promise<void> {
+    const { allocator } = this.#ports;
+    const allocations = () => allocator.view.ofPod(pod);
+    if (allocations().length === 0) return;
+    await allocator.settleUnknown(allocations().map(({ ip }) => ip));
+    const state = await this.#podState(pod, allocations());
+    for (const { ip } of allocations()) await this.#reclaimAddress(ip, pod, state);
+  }
+
+  /** The cached pod when it settles the question; else what the API server says. */
+  async #podState(pod: PodId, allocations: readonly Allocation[]): Promise<PodState> {
+    const { cluster } = this.#ports;
+    const cached = cluster.pod(pod);
+    const settles =
+      cached !== undefined &&
+      !podIsFinished(cached) &&
+      allocations.every((allocation) => allocation.podUid === cached.uid);
+    if (settles && cached !== undefined) return { kind: "present", pod: cached };
+    const live = await cluster.readPod(pod);
+    return live === "gone" ? { kind: "gone" } : { kind: "present", pod: live };
+  }
+
+  async #reclaimAddress(ip: Ip, pod: PodId | undefined, state: PodState): Promise<void> {
+    for (let attempt = 1; attempt <= attempts; attempt += 1) {
+      const { view } = this.#ports.allocator;
+      const before = view.get(ip);
+      if (before === undefined) return;
+      if (
+        pod !== undefined &&
+        (before.owner.kind !== "pod" || podIdText(before.owner.pod) !== podIdText(pod))
+      ) {
+        return;
+      }
+      const workload = await this.#workloadStateFor(before, state);
+      // From the decision to the change of memory there is no await.
+      const allocation = view.get(ip);
+      if (allocation !== before) continue;
+      const decision = decideReclaim(this.#factsOf(allocation, state, workload));
+      if ((await this.#apply(allocation, decision)) === "done") return;
+    }
+    throw new WorldError("API_UNAVAILABLE", {
+      tried: `reclaim ${ip}`,
+      message: "its record kept changing meanwhile; it is tried again",
+    });
+  }
+
+  #factsOf(allocation: Allocation, pod: PodState, workload: WorkloadState): ReclaimFacts {
+    const { view } = this.#ports.allocator;
+    return {
+      allocation,
+      pod,
+      workload,
+      ownedCount: this.#ownedCount(allocation),
+      isConfigured: view.topology.isConfigured(allocation.ip),
+    };
+  }
+
+  /** Addresses of one family that the workload has, used or reserved, pools aside. */
+  #ownedCount(allocation: Allocation): number {
+    const { owner } = allocation;
+    const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
+    if (workload === undefined) return 1;
+    const { view } = this.#ports.allocator;
+    const family = familyOf(allocation.ip);
+    let count = 0;
+    for (const other of view.ofWorkload(workload)) {
+      const inPool = other.owner.kind === "pod" && other.owner.pool !== undefined;
+      if (!inPool && familyOf(other.ip) === family && view.phaseOf(other.ip) !== "leaving")
+        count += 1;
+    }
+    return count;
+  }
+
+  /**
+   * The state of the workload as far as the decision needs it. What the cache says is enough to keep an address; to release one the
+   * API server is asked.
+   */
+  async #workloadStateFor(allocation: Allocation, pod: PodState): Promise<WorkloadState> {
+    const { owner } = allocation;
+    const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
+    if (workload === undefined || !needsWorkload(allocation)) return { kind: "gone" };
+    const cached = this.#ports.cluster.workload(workload);
+    if (cached.kind === "present") {
+      const decision = decideReclaim(this.#factsOf(allocation, pod, cached));
+      if (decision.do !== "release") return cached;
+    }
+    const id = workloadIdText(workload);
+    let reading = this.#workloadReads.get(id);
+    if (reading === undefined) {
+      reading = this.#ports.cluster.readWorkload(workload);
+      this.#workloadReads.set(id, reading);
+      const forget = () => this.#workloadReads.delete(id);
+      reading.then(forget, forget);
+    }
+    return await reading;
+  }
+
+  async #apply(allocation: Allocation, decision: ReclaimDecision): Promise<"done" | "changed"> {
+    const { allocator, log, metrics } = this.#ports;
+    const { owner, policy } = allocation;
+    const isLost = allocator.view.phaseOf(allocation.ip) === "lost";
+    switch (decision.do) {
+      case "keep":
+        if (!isLost) return "done";
+        // The record of a living pod was deleted by hand.
+        metrics.count("repairs", { kind: "record recreated" });
+        this.#reportLost(allocation);
+        return await allocator.change(allocation, owner, {
+          podUid: allocation.podUid,
+          nodeName: allocation.nodeName,
+          policy,
+          because: "record deleted while the pod lives",
+        });
+      case "adopt":
+        log.info("record follows the pod that carries the address", { ip: allocation.ip });
+        return await allocator.change(allocation, owner, {
+          podUid: decision.pod.uid,
+          nodeName: decision.pod.nodeName,
+          policy,
+          because: decision.because,
+        });
+      case "reserve":
+        if (isLost) return await allocator.release(allocation, "record deleted by an operator");
+        return await allocator.change(allocation, decision.owner, {
+          podUid: "",
+          nodeName: "",
+          policy,
+          because: decision.because,
+        });
+      case "release":
+        return await allocator.release(allocation, decision.because);
+      default:
+        return decision satisfies never;
+    }
+  }
+
+  /** Reservations of a workload that changed: each is judged again, the longest reserved first. */
+  async #reviewWorkload(workload: WorkloadRef): Promise<void> {
+    const { allocator } = this.#ports;
+    const reserved = allocator.view
+      .ofWorkload(workload)
+      .filter((allocation) => !isBound(allocation))
+      .sort((a, b) => a.updatedAtMs - b.updatedAtMs || (a.ip < b.ip ? -1 : 1));
+    for (const { ip, owner } of reserved) {
+      if (owner.kind === "pod") this.#queue?.add(`pod ${podIdText(owner.pod)}`);
+      else await this.#reclaimAddress(ip, undefined, { kind: "gone" });
+    }
+    if (allocator.view.ofWorkload(workload).length === 0)
+      this.#workloads.delete(workloadIdText(workload));
+  }
+
+  /** A pod on a node that carries addresses of which some have no record. */
+  #lacksRecord(pod: PodFacts): boolean {
+    if (pod.nodeName === "" || podIsFinished(pod) || !pod.wantsAddress) return false;
+    const { view } = this.#ports.allocator;
+    return pod.assignedIps.some((ip) => {
+      const allocation = view.get(ip);
+      return allocation === undefined || (isBound(allocation) && allocation.podUid !== pod.uid);
+    });
+  }
+
+  /** Makes records for addresses that a living pod carries; an address that somebody else has is reported and left alone. */
+  async #adopt(cached: PodFacts): Promise<void> {
+    const { allocator, cluster, log, metrics } = this.#ports;
+    const pod = await cluster.readPod(cached.id);
+    if (pod === "gone" || pod.uid !== cached.uid || !this.#lacksRecord(pod)) return;
+    const { workload } = await cluster.readOwnershipOf(pod);
+    for (const ip of pod.assignedIps) {
+      const { view } = allocator;
+      const existing = view.get(ip);
+      if (existing !== undefined) {
+        if (existing.podUid !== pod.uid && isBound(existing))
+          this.#reportConflict(ip, existing, pod);
+        continue;
+      }
+      if (!view.topology.isConfigured(ip)) {
+        log.warn("a pod carries an address outside the configuration, it gets no record", {
+          ip,
+          pod: podIdText(pod.id),
+        });
+        metrics.count("conflicts", { kind: "outside configuration" });
+        continue;
+      }
+      await allocator.take({
+        addresses: [{ ip, from: "free" }],
+        owner: { kind: "pod", pod: pod.id, workload, pool: pod.pool },
+        policy: pod.policy,
+        podUid: pod.uid,
+        nodeName: pod.nodeName,
+      });
+      metrics.count("changes", { change: "adopted" });
+      log.info("address adopted from the pod that carries it", { ip, pod: podIdText(pod.id) });
+    }
+  }
+
+  /** Two living pods that carry one address: the younger one is named, because the older one was there first. */
+  #reportDoubles(): void {
+    const carriers = new Map<Ip, PodFacts>();
+    for (const pod of this.#ports.cluster.pods()) {
+      if (pod.nodeName === "" || podIsFinished(pod)) continue;
+      for (const ip of pod.assignedIps) {
+        const other = carriers.get(ip);
+        if (other === undefined) carriers.set(ip, pod);
+        else this.#reportDouble(ip, other, pod);
+      }
+    }
+  }
+
+  #reportDouble(ip: Ip, a: PodFacts, b: PodFacts): void {
+    const [older, younger] = a.createdAtMs <= b.createdAtMs ? [a, b] : [b, a];
+    this.#ports.metrics.count("conflicts", { kind: "address in two pods" });
+    this.#ports.log.error("one address in two pods", {
+      ip,
+      older: podIdText(older.id),
+      younger: podIdText(younger.id),
+    });
+    this.#ports.events.record({
+      about: aboutPod(younger),
+      type: "Warning",
+      reason: "FloatingIPConflict",
+      message:
+        `address ${ip} is also in the older pod ${podIdText(older.id)} on node ${older.nodeName}; ` +
+        `delete pod ${podIdText(younger.id)} so that it gets another one`,
+    });
+  }
+
+  #reportConflict(ip: Ip, existing: Allocation, pod: PodFacts): void {
+    const holder =
+      existing.owner.kind === "pod" ? podIdText(existing.owner.pod) : existing.owner.kind;
+    this.#ports.metrics.count("conflicts", { kind: "record of another owner" });
+    this.#ports.log.warn("a pod carries an address that belongs to somebody else", {
+      ip,
+      pod: podIdText(pod.id),
+      holder,
+    });
+    this.#ports.events.record({
+      about: aboutPod(pod),
+      type: "Warning",
+      reason: "FloatingIPConflict",
+      message:
+        `pod ${podIdText(pod.id)} carries address ${ip}, whose record belongs to ${holder}; ` +
+        "nothing was changed: delete the pod that should not have it",
+    });
+  }
+
+  #reportLost(allocation: Allocation): void {
+    if (allocation.owner.kind !== "pod") return;
+    const { pod } = allocation.owner;
+    this.#ports.events.record({
+      about: {
+        apiVersion: "v1",
+        kind: "Pod",
+        namespace: pod.namespace,
+        name: pod.name,
+        uid: allocation.podUid,
+      },
+      type: "Warning",
+      reason: "FloatingIPRecreated",
+      message:
+        `the FloatingIP ${allocation.ip} was deleted while pod ${podIdText(pod)} uses it; it was made again. ` +
+        "Delete the pod to give the address back",
+    });
+  }
+}
+
+function aboutPod(pod: PodFacts): ObjectRef {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    namespace: pod.id.namespace,
+    name: pod.id.name,
+    uid: pod.uid,
+  };
+}
+
+function splitKey(key: string): readonly [string, string] {
+  const space = key.indexOf(" ");
+  return [key.slice(0, space), key.slice(space + 1)];
+}
