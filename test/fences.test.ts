@@ -62,9 +62,10 @@ test("a project that keeps the table passes the dependency rules", (t) => {
     "src/ipam/allocator.ts":
       'import type { Clock } from "../ports/clock.ts";\nimport "./keyed-queue.ts";\nexport const a = (c: Clock) => c;\n',
     "src/ipam/reclaim.ts": aFile("reclaim", "./allocator.ts", "./keyed-queue.ts"),
+    "src/ipam/ipam-service.ts": aFile("service", "./allocator.ts", "./reclaim.ts"),
     "src/adapters/http/extender.ts": aFile(
       "extender",
-      "../../ipam/reclaim.ts",
+      "../../ipam/ipam-service.ts",
       "../../wire/pod.ts",
     ),
     "src/bin/galaxy-ipam.ts": aFile("main", "../adapters/http/extender.ts", "node:fs"),
@@ -84,8 +85,15 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
     "src/core/lonely.ts": aFile("lonely"),
     "src/ports/clock.ts": aFile("clock", "../wire/pod.ts"),
     "src/wire/pod.ts": aFile("pod", "node:url"),
-    "src/vip/agent.ts": aFile("agent", "../ipam/pools.ts", "../adapters/linux/ip.ts"),
+    "src/vip/agent.ts": aFile(
+      "agent",
+      "../ipam/pools.ts",
+      "../ipam/reclaim.ts",
+      "../adapters/linux/ip.ts",
+    ),
     "src/ipam/pools.ts": aFile("pools", "./admin.ts"),
+    "src/ipam/ipam-service.ts": aFile("service", "./admin.ts"),
+    "src/ipam/reclaim.ts": aFile("reclaim", "./ipam-service.ts"),
     "src/ipam/admin.ts": aFile("admin"),
     "src/adapters/linux/ip.ts": aFile("ip", "../sqlite/store.ts"),
     "src/adapters/sqlite/store.ts": aFile("store", "../../ipam/admin.ts"),
@@ -108,6 +116,7 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
     "core-imports-nothing: src/core/pick.ts → src/ports/clock.ts",
     "everything-resolves: src/bin/galaxy.ts → ../missing.ts",
     "ipam-is-a-star: src/ipam/pools.ts → src/ipam/admin.ts",
+    "ipam-is-a-star: src/ipam/reclaim.ts → src/ipam/ipam-service.ts",
     "no-cycles: src/core/circle-a.ts → src/core/circle-b.ts",
     "no-orphans: src/core/lonely.ts",
     "only-doors-call-use-cases: src/adapters/sqlite/store.ts → src/ipam/admin.ts",
@@ -118,6 +127,7 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
     "tests-are-leaves: src/bin/galaxyctl.ts → src/core/tested-only.test.ts",
     "use-cases-import-core-and-ports: src/vip/agent.ts → src/adapters/linux/ip.ts",
     "use-cases-stay-apart: src/vip/agent.ts → src/ipam/pools.ts",
+    "use-cases-stay-apart: src/vip/agent.ts → src/ipam/reclaim.ts",
     "wire-imports-core: src/wire/pod.ts → url",
   ]);
 });
