@@ -1,0 +1,194 @@
+// PoolStore on Pool objects of the API server. Which of two pools of one name is in force is not decided here.
+
+import { isDeepStrictEqual } from "node:util";
+import type { PoolFacts } from "../../core/facts.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Log } from "../../ports/log.ts";
+import type { Metrics } from "../../ports/metrics.ts";
+import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../../ports/pool-store.ts";
+import { WorldError } from "../../ports/world-error.ts";
+import {
+  formatPool,
+  formatPoolStatus,
+  type PoolParse,
+  parsePool,
+  poolPatch,
+} from "../../wire/crd.ts";
+import { valueAt } from "../../wire/json-value.ts";
+import { type ApiClient, parseAnswer, segment } from "./api-client.ts";
+import type { ListWatch, ListWatchTimes } from "./list-watch.ts";
+import { namespacedKeyOf, WatchCache } from "./watch-cache.ts";
+
+const groupPath = "/apis/galaxy.k8s.io/v1alpha1";
+
+/** A pool with its status as it stands, so that the same is not written again. */
+type KeptPool = { readonly parsed: PoolParse; readonly status: unknown };
+
+/** What the store needs. */
+export type KubernetesPoolStoreOptions = {
+  readonly client: ApiClient;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  /** `--pool-namespace`: pools of this namespace only; undefined: of all. */
+  readonly namespace?: string | undefined;
+  readonly times?: ListWatchTimes;
+};
+
+/** Pools as Pool objects. */
+export class KubernetesPoolStore implements PoolStore {
+  readonly #client: ApiClient;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #cache: WatchCache<KeptPool>;
+  readonly #listeners = new Set<(poolName: string) => void>();
+
+  constructor(options: KubernetesPoolStoreOptions) {
+    const { client, log, metrics, namespace, times } = options;
+    this.#client = client;
+    this.#log = log;
+    this.#clock = options.clock;
+    this.#cache = new WatchCache<KeptPool>({
+      client,
+      log,
+      collection: {
+        path:
+          namespace === undefined || namespace === ""
+            ? `${groupPath}/pools`
+            : `${groupPath}/namespaces/${segment(namespace)}/pools`,
+        what: "Pools",
+      },
+      ...(times === undefined ? {} : { times }),
+      keyOf: namespacedKeyOf,
+      project: (object) => ({ parsed: parsePool(object), status: valueAt(object, "status") }),
+      changed: (key, after, before) => {
+        if (isOnlyStatus(after, before)) return;
+        if (after?.parsed.kind === "problem") {
+          metrics.count("bad_input", { input: "pool" });
+          log.warn("Pool cannot be used", { pool: key, reason: after.parsed.problem });
+        }
+        this.#tell(key.slice(key.indexOf("/") + 1));
+      },
+    });
+  }
+
+  /** Begins to watch; returns at once. */
+  start(): void {
+    this.#cache.watch.start();
+  }
+
+  /** Resolves when all pools are read. */
+  whenSynced(): Promise<void> {
+    return this.#cache.watch.whenSynced();
+  }
+
+  /** Ends the watch; resolves when nothing will be told any more. */
+  stop(): Promise<void> {
+    return this.#cache.watch.stop();
+  }
+
+  /** The state of the watch, for health and metrics. */
+  get watchState(): ListWatch {
+    return this.#cache.watch;
+  }
+
+  /** Pools that cannot be used, each with the reason and the remedy. */
+  problems(): readonly Extract<PoolParse, { readonly kind: "problem" }>[] {
+    return [...this.#cache.values()].flatMap(({ parsed }) =>
+      parsed.kind === "problem" ? [parsed] : [],
+    );
+  }
+
+  all(): readonly PoolFacts[] {
+    return [...this.#cache.values()].flatMap(({ parsed }) =>
+      parsed.kind === "pool" ? [parsed.pool] : [],
+    );
+  }
+
+  async write(pool: PoolFacts): Promise<PoolWriteOutcome> {
+    const isNew = pool.version === "";
+    const tried = `${isNew ? "create" : "update"} Pool ${pool.namespace}/${pool.name}`;
+    const answer = await this.#client.write({
+      method: isNew ? "POST" : "PATCH",
+      path: isNew ? collectionPath(pool) : objectPath(pool),
+      body: isNew ? formatPool(pool) : poolPatch(pool),
+      tried,
+    });
+    if (answer.kind !== "done") return { kind: answer.kind };
+    const parsed = parsePool(parseAnswer(answer.text, tried, true));
+    if (parsed.kind === "pool") return { kind: "written", pool: parsed.pool };
+    throw new WorldError("API_UNREADABLE", {
+      tried,
+      message: parsed.problem,
+      mayHaveHappened: true,
+    });
+  }
+
+  async remove(pool: PoolFacts): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
+    const answer = await this.#client.write({
+      method: "DELETE",
+      path: objectPath(pool),
+      body: {
+        apiVersion: "v1",
+        kind: "DeleteOptions",
+        preconditions: { uid: pool.uid, resourceVersion: pool.version },
+      },
+      tried: `delete Pool ${pool.namespace}/${pool.name}`,
+    });
+    return { kind: answer.kind === "done" ? "removed" : answer.kind };
+  }
+
+  async writeStatus(pool: PoolFacts, status: PoolStatus): Promise<void> {
+    const kept = this.#cache.get(`${pool.namespace}/${pool.name}`);
+    const patch = formatPoolStatus(
+      {
+        size: pool.size,
+        allocated: status.allocated,
+        used: status.used,
+        condition: status.condition,
+      },
+      kept?.status,
+      this.#clock.nowMs(),
+    );
+    if (patch === undefined) return;
+    await this.#client.write({
+      method: "PATCH",
+      path: `${objectPath(pool)}/status`,
+      // A size that was taken away must be taken out of the status as well; another pool of that name must not get this status.
+      body: { metadata: { uid: pool.uid }, status: { size: null, ...patch } },
+      tried: `write the status of Pool ${pool.namespace}/${pool.name}`,
+    });
+  }
+
+  watch(listener: (poolName: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(poolName: string): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(poolName);
+      } catch (error) {
+        this.#log.error("a listener failed; the watch goes on", { pool: poolName }, error);
+      }
+    }
+  }
+}
+
+/** Whether nothing changed but the status and, with it, the version: that is our own doing and no news. */
+function isOnlyStatus(after: KeptPool | undefined, before: KeptPool | undefined): boolean {
+  if (after?.parsed.kind !== "pool" || before?.parsed.kind !== "pool") return false;
+  return isDeepStrictEqual(
+    { ...after.parsed.pool, version: "" },
+    { ...before.parsed.pool, version: "" },
+  );
+}
+
+function collectionPath(pool: PoolFacts): string {
+  return `${groupPath}/namespaces/${segment(pool.namespace)}/pools`;
+}
+
+function objectPath(pool: PoolFacts): string {
+  return `${collectionPath(pool)}/${segment(pool.name)}`;
+}

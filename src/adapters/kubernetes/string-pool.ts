@@ -1,0 +1,23 @@
+// One copy of each text that repeats in many records (namespaces, nodes, workloads). Not a cache of objects.
+
+/**
+ * Gives equal texts one string. Bounded: when it is full it starts anew, which costs memory but never changes a text.
+ */
+export class StringPool {
+  readonly #known = new Map<string, string>();
+  readonly #limit: number;
+
+  /** `limit`: most different texts that are remembered. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** The remembered string that equals `text`. */
+  intern(text: string): string {
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    if (this.#known.size >= this.#limit) this.#known.clear();
+    this.#known.set(text, text);
+    return text;
+  }
+}
