@@ -117,11 +117,7 @@ class EntryReader {
       return undefined;
     }
     const fields = this.#collectFields(object);
-    const subnetText = fields.get("subnet");
-    if (typeof subnetText === "string" && subnetText !== "") {
-      this.label += ` (subnet ${subnetText})`;
-    }
-    const cidr = this.#readSubnet(subnetText);
+    const cidr = this.#readSubnet(fields.get("subnet"));
     const nodeSubnets = this.#readNodeSubnets(fields);
     this.#readRanges(fields.get("ips"), cidr);
     this.#readGateway(fields.get("gateway"), cidr);
@@ -146,6 +142,8 @@ class EntryReader {
   /** Known fields by name. Go reads names in any case, so that a working configuration may have them so. `null` is as absent. */
   #collectFields(object: JsonObject): Fields {
     const fields = new Map<FieldName, unknown>();
+    const subnet = object["subnet"];
+    if (typeof subnet === "string" && subnet !== "") this.label += ` (subnet ${subnet})`;
     for (const [name, value] of Object.entries(object)) {
       const known = knownFields.find((field) => field.toLowerCase() === name.toLowerCase());
       if (known === undefined) {
