@@ -215,6 +215,8 @@ function createCalls(options: ExtenderServerOptions): Record<Verb, Call> {
         log.warn("answered before the work was done", { what, limitMs });
         resolve({ error: `${what} took longer than ${limitMs} ms; the scheduler will try again` });
       }, limitMs);
+      // A program that stops does not wait for calls that nobody will hear the answer of.
+      timer.unref();
     });
     const done = work.then(
       (value) => ({ value }),
