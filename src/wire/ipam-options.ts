@@ -99,7 +99,7 @@ const table = {
   bind: {
     type: "text",
     initial: "127.0.0.1",
-    help: "address to listen on; the Go program's default was 0.0.0.0, which a scheduler or Prometheus on another machine needs",
+    help: "address to listen on; 0.0.0.0 (the Go program's default) for a scheduler on another machine",
   },
   port: { type: "port", initial: "9040", help: "port of the scheduler extender" },
   "api-port": { type: "port", initial: "9041", help: "port of the API, metrics and health" },
@@ -216,7 +216,7 @@ const table = {
 
 type FlagName = keyof typeof table;
 
-/** Flags whose default means something although it is an ordinary value: said only when somebody sets them to it. */
+/** Values of flags without effect that ask for what happens anyway, or that nobody misses: no warning. */
 const quietDefaults: Partial<Record<FlagName, readonly string[]>> = {
   swagger: ["false"],
   profiling: ["true", "false"],
@@ -440,13 +440,13 @@ function helpText(): string {
 }
 
 /** Members of `schedule_plugin`. */
-const knownMembers = new Set([
+const pluginMembers = [
   "floatingips",
   "resyncInterval",
   "configMapName",
   "configMapNamespace",
   "floatingipKey",
-]);
+] as const;
 /** Members that versions of the Go program knew and this one does without. */
 const formerMembers: Readonly<Record<string, string>> = {
   cloudProviderGrpcAddr: "there is no cloud provider any more",
@@ -454,7 +454,7 @@ const formerMembers: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads the JSON configuration, the text of `fileName`. Members that are unknown, or known in another case only, are warnings;
+ * Reads the JSON configuration, the text of `fileName`. Unknown members are warnings;
  * values of a wrong type are problems that name the member and what belongs there.
  */
 export function parseIpamFileConfig(text: string, fileName: string): FileConfigParse {
@@ -472,26 +472,39 @@ export function parseIpamFileConfig(text: string, fileName: string): FileConfigP
       problems: [`${fileName} is ${quoteValue(parse.value)}, not {"schedule_plugin": {…}}`],
     };
   }
-  for (const name of Object.keys(root)) {
-    if (name !== "schedule_plugin") warnings.push(`${fileName}: unknown member ${name} is ignored`);
-  }
-  const plugin = asObject(root["schedule_plugin"] ?? {});
+  const { members, unknown } = knownMembersOf(root, ["schedule_plugin"]);
+  for (const name of unknown) warnings.push(`${fileName}: unknown member ${name} is ignored`);
+  const pluginValue = members["schedule_plugin"] ?? {};
+  const plugin = asObject(pluginValue);
   if (plugin === undefined) {
     return {
       kind: "invalid",
-      problems: [
-        `${fileName}: schedule_plugin is ${quoteValue(root["schedule_plugin"])}, not an object`,
-      ],
+      problems: [`${fileName}: schedule_plugin is ${quoteValue(pluginValue)}, not an object`],
     };
   }
   return parsePlugin(plugin, fileName, warnings);
 }
 
-function parsePlugin(plugin: JsonObject, fileName: string, warnings: string[]): FileConfigParse {
+/** The members with a known name, in whatever case, as Go's decoder finds them; of several the last counts. */
+function knownMembersOf(
+  object: JsonObject,
+  names: readonly string[],
+): { readonly members: JsonObject; readonly unknown: readonly string[] } {
+  const members: Record<string, unknown> = {};
+  const unknown: string[] = [];
+  for (const [written, value] of Object.entries(object)) {
+    const known = names.find((name) => name.toLowerCase() === written.toLowerCase());
+    if (known === undefined) unknown.push(written);
+    else members[known] = value;
+  }
+  return { members, unknown };
+}
+
+function parsePlugin(object: JsonObject, fileName: string, warnings: string[]): FileConfigParse {
   const problems: string[] = [];
-  for (const name of Object.keys(plugin)) {
-    if (knownMembers.has(name)) continue;
-    const why = formerMembers[name];
+  const { members: plugin, unknown } = knownMembersOf(object, pluginMembers);
+  for (const name of unknown) {
+    const why = Object.hasOwn(formerMembers, name) ? formerMembers[name] : undefined;
     warnings.push(
       why === undefined
         ? `${fileName}: unknown member schedule_plugin.${name} is ignored`
