@@ -588,14 +588,20 @@ export function isReady(pod: Pod): boolean {
 /** One address of a pod as `common.ipinfos` of its args annotation has it; `ip` is in CIDR form. */
 export type IpInfo = { readonly ip: string; readonly vlan: number; readonly gateway: string };
 
-/** What the product wrote into the pod's `k8s.v1.cni.galaxy.io/args`; empty where there is nothing. */
+/** What the product wrote into the pod's `k8s.v1.cni.galaxy.io/args`; empty where there is nothing that can be read. */
 export function ipInfosOf(pod: Pod): readonly IpInfo[] {
   const text = pod.metadata.annotations?.["k8s.v1.cni.galaxy.io/args"];
   if (text === undefined || text === "") {
     return [];
   }
-  const args = JSON.parse(text) as { readonly common?: { readonly ipinfos?: readonly IpInfo[] } };
-  return args.common?.ipinfos ?? [];
+  try {
+    const args = JSON.parse(text) as { readonly common?: { readonly ipinfos?: unknown } };
+    const infos = args.common?.ipinfos;
+    return Array.isArray(infos) ? (infos as readonly IpInfo[]) : [];
+  } catch {
+    // Scenarios make pods with broken annotations on purpose.
+    return [];
+  }
 }
 
 /** The pod's float IPs without prefix length, in the order of the annotation. */

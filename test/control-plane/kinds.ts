@@ -212,7 +212,6 @@ function kind<T extends KubeObject>(
   return { apiVersion, kind: name, plural, namespaced: scope === "Namespaced" };
 }
 
-export const namespaces: Kind = kind("v1", "Namespace", "namespaces", "Cluster");
 export const nodes: Kind<Node> = kind("v1", "Node", "nodes", "Cluster");
 export const pods: Kind<Pod> = kind("v1", "Pod", "pods");
 export const configMaps: Kind<ConfigMap> = kind("v1", "ConfigMap", "configmaps");
@@ -220,14 +219,7 @@ export const events: Kind<KubeEvent> = kind("v1", "Event", "events");
 export const deployments: Kind<Deployment> = kind("apps/v1", "Deployment", "deployments");
 export const replicaSets: Kind<ReplicaSet> = kind("apps/v1", "ReplicaSet", "replicasets");
 export const statefulSets: Kind<StatefulSet> = kind("apps/v1", "StatefulSet", "statefulsets");
-export const jobs: Kind = kind("batch/v1", "Job", "jobs");
 export const leases: Kind<Lease> = kind("coordination.k8s.io/v1", "Lease", "leases");
-export const priorityClasses: Kind = kind(
-  "scheduling.k8s.io/v1",
-  "PriorityClass",
-  "priorityclasses",
-  "Cluster",
-);
 export const customResourceDefinitions: Kind<CustomResourceDefinition> = kind(
   "apiextensions.k8s.io/v1",
   "CustomResourceDefinition",

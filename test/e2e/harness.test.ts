@@ -14,13 +14,25 @@ import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import {
   configMaps,
+  customKind,
+  customResourceDefinitions,
   deployments,
   type Node,
   nodes,
   type Pod,
   pods,
+  statefulSets,
 } from "../control-plane/kinds.ts";
-import { aConfigMap, aDeployment, aPod } from "../control-plane/manifests.ts";
+import {
+  aConfigMap,
+  aDeployment,
+  aPod,
+  aStatefulSet,
+  aWorkload,
+  aWorkloadDefinition,
+  ownedBy,
+} from "../control-plane/manifests.ts";
+import { type Endpoint, startService } from "../control-plane/service.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
 
 const GRACE_MS = 4_000;
@@ -69,6 +81,44 @@ describe("the control plane of the tests", { skip }, () => {
   test("deleting a Deployment ends its pods through their kubelets", async () => {
     await api.delete(deployments, { name: "plain", namespace: "default" });
     await api.waitFor("no pods", podsOf("default", "plain"), (left) => left.length === 0, READY);
+  });
+
+  test("a StatefulSet's pods are started in order and removed from the end", async () => {
+    await api.create(aStatefulSet({ name: "ordered", replicas: 3, wantsFloatIp: false }));
+    const scope = podsOf("default", "ordered");
+    const three = await api.waitFor("3 ready pods", scope, allReady(3), READY);
+    const madeBy = (name: string) =>
+      Number(three.find((p) => p.metadata.name === name)?.metadata.resourceVersion);
+    assert.ok(madeBy("ordered-0") < madeBy("ordered-1"));
+    assert.ok(madeBy("ordered-1") < madeBy("ordered-2"));
+    await api.scale(statefulSets, { name: "ordered", namespace: "default" }, 1);
+    const [left] = await api.waitFor("1 pod", scope, allReady(1), READY);
+    assert.equal(left?.metadata.name, "ordered-0");
+    await api.delete(statefulSets, { name: "ordered", namespace: "default" });
+  });
+
+  test("a custom workload can own pods and be scaled", async () => {
+    const group = "apps.example.org";
+    const definition = { group, kind: "TApp", plural: "tapps", hasScale: true };
+    const { metadata } = await api.create(aWorkloadDefinition(definition));
+    await api.waitForOne("it to be served", customResourceDefinitions, metadata, (crd) =>
+      Boolean(crd.status?.conditions?.some((c) => c.type === "Established" && c.status === "True")),
+    );
+    const tapps = customKind(`${group}/v1`, "TApp", "tapps");
+    const at = { name: "custom", namespace: "default" };
+    const wish = { ...at, replicas: 2, wantsFloatIp: false };
+    const owner = await api.create(aWorkload(`${group}/v1`, "TApp", wish));
+    const ownerReferences = [ownedBy(owner)];
+    await api.create(aPod({ name: "custom-0", wantsFloatIp: false, ownerReferences }));
+    const pod = { name: "custom-0", namespace: "default" };
+    await api.waitForOne("its pod to run", pods, pod, isReady, READY);
+    await api.scale(tapps, at, 5);
+    const scaled = (await api.get(tapps, at)) as { spec?: { replicas?: number } } | undefined;
+    assert.equal(scaled?.spec?.replicas, 5);
+    // Kubernetes' garbage collector looks for new kinds every 30 s; it is not waited for here.
+    await api.delete(pods, pod);
+    await api.delete(tapps, at);
+    await api.waitForGone(pods, pod, READY);
   });
 
   test("an evicted pod stays as Failed and its Deployment gets another one", async () => {
@@ -209,9 +259,12 @@ describe("the control plane of the tests", { skip }, () => {
   });
 
   test("a wait that fails says what was seen last", async () => {
+    await api.create(aPod({ name: "last-seen", nodeName: "n1", wantsFloatIp: false }));
+    const scope = podsOf("default", "last-seen");
+    await api.waitFor("the pod to run", scope, allReady(1), READY);
     await assert.rejects(
-      api.waitFor("pigs to fly", podsOf("default", "finished"), () => false, { timeoutMs: 300 }),
-      /waited 300 ms for pigs to fly; last seen of pods in namespace default:\n {2}default\/finished Succeeded/,
+      api.waitFor("pigs to fly", scope, () => false, { timeoutMs: 300 }),
+      /waited 300 ms for pigs to fly; last seen of pods in namespace default:\n {2}default\/last-seen Running on n1/,
     );
   });
 
@@ -224,6 +277,29 @@ describe("the control plane of the tests", { skip }, () => {
     assert.deepEqual(pids.filter(isAlive), []);
     assert.equal(existsSync(plane.folder), false);
   });
+});
+
+test("a service leads to the replica that is ready, and its connections break when that one dies", async () => {
+  const replicas = await Promise.all(["a", "b"].map((name) => startReplica(name)));
+  const [a, b] = replicas as [Replica, Replica];
+  a.isReady = true;
+  await using service = await startService(replicas.map(endpointOf), { probeMs: 20 });
+  assert.equal(await textOf(service.url), "a");
+  await a.stop();
+  b.isReady = true;
+  await waitUntil(
+    "the other to answer",
+    () => textOf(service.url),
+    (text) => text === "b",
+  );
+  b.isReady = false;
+  await waitUntil(
+    "nobody to be ready",
+    () => service.ready() === undefined,
+    (isNone) => isNone,
+  );
+  await assert.rejects(textOf(service.url));
+  await b.stop();
 });
 
 test("a program dies with the process that started it, even when that is killed", async (t) => {
@@ -311,6 +387,38 @@ type ExtenderArgs = {
   readonly PodName: string;
   readonly Node: string;
 };
+
+type Replica = { readonly port: number; isReady: boolean; stop(): Promise<void> };
+
+/** Answers its name to everything but `/readyz`. */
+async function startReplica(name: string): Promise<Replica> {
+  const server = createServer((request, response) => {
+    if (request.url === "/readyz") {
+      response.statusCode = replica.isReady ? 200 : 503;
+    }
+    response.end(name);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const replica: Replica = {
+    port: (server.address() as AddressInfo).port,
+    isReady: false,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+  return replica;
+}
+
+function endpointOf(replica: Replica): Endpoint {
+  return { port: replica.port, readyUrl: `http://127.0.0.1:${replica.port}/readyz` };
+}
+
+async function textOf(url: string): Promise<string> {
+  const response = await fetch(url, { headers: { connection: "close" } });
+  return response.text();
+}
 
 function disposable<F extends { stop(): void }>(follower: F): F & AsyncDisposable {
   return Object.assign(follower, { [Symbol.asyncDispose]: async () => follower.stop() });
