@@ -29,6 +29,15 @@ export const worldSettings = {
   queueCapacity: 10_000,
 };
 
+/** What the world's configuration came from. */
+export const configurationObject = {
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  namespace: "kube-system",
+  name: "floatingip-config",
+  uid: "uid-config",
+};
+
 /** What may be replaced, for example by an adapter with faults. */
 export type WorldParts = {
   readonly store?: (cluster: MemoryCluster) => AllocationStore;
@@ -64,13 +73,6 @@ export class IpamWorld {
         leadership: this.leadership,
         log: this.log,
         metrics: this.metrics,
-        configurationObject: {
-          apiVersion: "v1",
-          kind: "ConfigMap",
-          namespace: "kube-system",
-          name: "floatingip-config",
-          uid: "uid-config",
-        },
       },
       worldSettings,
     );
@@ -87,7 +89,7 @@ export class IpamWorld {
   }
 
   configure(subnets: readonly PodSubnet[]): void {
-    this.service.configure({ kind: "valid", subnets, warnings: [] });
+    this.service.configure({ kind: "valid", subnets, warnings: [] }, configurationObject);
   }
 
   /** Lets everything that events asked for happen. */

@@ -29,8 +29,6 @@ export type IpamPorts = {
   readonly leadership: Leadership;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** The object that events about the configuration are attached to; undefined for a file. */
-  readonly configurationObject: ObjectRef | undefined;
 };
 
 /** Times in milliseconds. */
@@ -75,13 +73,7 @@ export class IpamService {
       { parallelCount: settings.reclaimParallelCount, firstRetryMs: 100, lastRetryMs: 30_000 },
     );
     this.pools = new Pools({ allocator, pools: ports.pools, cluster, clock, log });
-    this.reconfigure = new Reconfigure({
-      allocator,
-      events,
-      log,
-      metrics,
-      about: ports.configurationObject,
-    });
+    this.reconfigure = new Reconfigure({ allocator, events, log, metrics });
     this.scheduling = new Scheduling(
       {
         allocator,
@@ -122,9 +114,12 @@ export class IpamService {
     for (const stop of this.#stops.splice(0).reverse()) stop();
   }
 
-  /** A configuration was read. A bad one changes nothing but the status. */
-  configure(configuration: Configuration): void {
-    const isNew = this.reconfigure.apply(configuration);
+  /**
+   * A configuration was read. A bad one changes nothing but the status.
+   * @param about the object that it came from, for events; undefined for a file
+   */
+  configure(configuration: Configuration, about: ObjectRef | undefined): void {
+    const isNew = this.reconfigure.apply(configuration, about);
     if (isNew && this.#phase === "leading") {
       this.#alignRecords();
       this.pools.resync();

@@ -28,18 +28,19 @@ export type ConfigurationStatus = {
   readonly warnings: readonly string[];
 };
 
-/** What reconfiguration needs; `about`: the object that events are attached to, undefined for a file. */
+/** What reconfiguration needs. */
 export type ReconfigurePorts = {
   readonly allocator: Allocator;
   readonly events: EventRecorder;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly about: ObjectRef | undefined;
 };
 
 /** Holds the configuration in force. */
 export class Reconfigure {
   readonly #ports: ReconfigurePorts;
+  /** The object that the newest text came from, for events; undefined for a file. */
+  #about: ObjectRef | undefined;
   #status: ConfigurationStatus = {
     isConfigured: false,
     problems: ["no configuration was read yet"],
@@ -57,10 +58,12 @@ export class Reconfigure {
   /**
    * Puts a configuration in force in this tick, unless it is bad: then the last good one stays and the problem is said. Records are
    * brought in line by {@link alignRecords}.
+   * @param about the object that it came from; undefined for a file or an object that is missing
    * @returns whether another configuration is in force now
    */
-  apply(configuration: Configuration): boolean {
+  apply(configuration: Configuration, about: ObjectRef | undefined): boolean {
     const { allocator, log } = this.#ports;
+    this.#about = about;
     const problems = this.#problemsOf(configuration);
     if (configuration.kind !== "valid" || problems.length > 0) {
       this.#refuse(problems);
@@ -98,8 +101,8 @@ export class Reconfigure {
   }
 
   #event(reason: string, message: string): void {
-    const { about, events } = this.#ports;
-    if (about !== undefined) events.record({ about, type: "Warning", reason, message });
+    if (this.#about === undefined) return;
+    this.#ports.events.record({ about: this.#about, type: "Warning", reason, message });
   }
 
   /**

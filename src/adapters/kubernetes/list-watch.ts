@@ -75,6 +75,11 @@ export class ListWatch {
     });
   }
 
+  /** What is watched, as messages and metrics name it. */
+  get what(): string {
+    return this.#options.collection.what;
+  }
+
   /** Whether a whole list has been told. */
   get isSynced(): boolean {
     return this.#isSynced;

@@ -1,0 +1,340 @@
+// galaxy-ipam: scheduler extender and controller of float IPs. This file only puts the parts together, starts them in order and stops
+// them in reverse.
+
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
+import manifest from "../../package.json" with { type: "json" };
+import { createApiServer } from "../adapters/http/api-server.ts";
+import { createExtenderServer } from "../adapters/http/extender-server.ts";
+import type { Health } from "../adapters/http/health-routes.ts";
+import type { TlsKeyPair } from "../adapters/http/http-door.ts";
+import { KubernetesAllocationStore } from "../adapters/kubernetes/allocation-store.ts";
+import { ApiClient } from "../adapters/kubernetes/api-client.ts";
+import { KubernetesClusterView } from "../adapters/kubernetes/cluster-view.ts";
+import { ConfigMapSource } from "../adapters/kubernetes/config-source.ts";
+import { ensureCrds } from "../adapters/kubernetes/crds.ts";
+import { openApiAccess } from "../adapters/kubernetes/credentials.ts";
+import { KubernetesEventRecorder } from "../adapters/kubernetes/event-recorder.ts";
+import { LeaseElection } from "../adapters/kubernetes/lease-election.ts";
+import { KubernetesPodBinder } from "../adapters/kubernetes/pod-binder.ts";
+import { KubernetesPoolStore } from "../adapters/kubernetes/pool-store.ts";
+import { createPinoLog } from "../adapters/log/pino-log.ts";
+import { PrometheusMetrics } from "../adapters/metrics/prometheus-metrics.ts";
+import { SystemClock } from "../adapters/system/clock.ts";
+import { SoleLeader } from "../adapters/system/sole-leader.ts";
+import { WatchedFile } from "../adapters/system/watched-file.ts";
+import { IpamService } from "../ipam/ipam-service.ts";
+import type { Configuration } from "../ipam/reconfigure.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import { WorldError } from "../ports/world-error.ts";
+import { parseFloatingIpConfig } from "../wire/floatingip-config.ts";
+import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
+import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
+
+/** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
+const exitWorld = 1;
+const exitUsage = 2;
+
+/** How many pods are reclaimed in parallel: enough to keep the API server busy, few enough to leave it to the scheduler. */
+const reclaimParallelCount = 32;
+
+/** Binds and reclaims that may wait; a cluster of the largest size that Kubernetes supports has 150,000 pods. */
+const queueCapacity = 200_000;
+
+/** Pause between attempts to start on an API server that does not answer. */
+const startRetryMs = 2_000;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const parsed = parseIpamFlags(argv);
+  if (parsed.kind === "help") {
+    process.stdout.write(parsed.text);
+    return;
+  }
+  if (parsed.kind === "version") {
+    process.stdout.write(`galaxy-ipam ${manifest.version}\n`);
+    return;
+  }
+  if (parsed.kind === "invalid") return refuse(parsed.problems);
+  const { flags } = parsed;
+  const log = createPinoLog({ verbosity: flags.verbosity });
+  for (const warning of parsed.warnings) log.warn("command line", { warning });
+  const fileConfig = await readFileConfig(flags, log);
+  if ("problems" in fileConfig) return refuse(fileConfig.problems);
+  await serve(flags, fileConfig, log);
+}
+
+function refuse(problems: readonly string[]): void {
+  for (const problem of problems) process.stderr.write(`galaxy-ipam: ${problem}\n`);
+  process.exitCode = exitUsage;
+}
+
+async function readFileConfig(
+  flags: IpamFlags,
+  log: Log,
+): Promise<IpamFileConfig | { readonly problems: readonly string[] }> {
+  const { path, isGiven } = flags.configFile;
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (!isGiven) return defaultFileConfig;
+    const reason = error instanceof Error ? error.message : String(error);
+    return { problems: [`file ${path} of --config cannot be read (${reason}); correct the path`] };
+  }
+  const parsed = parseIpamFileConfig(text, path);
+  if (parsed.kind === "invalid") return { problems: parsed.problems };
+  for (const warning of parsed.warnings) log.warn("configuration file", { warning });
+  return parsed.config;
+}
+
+/** Runs until the process is asked to stop. */
+async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Promise<void> {
+  const stopping = new AbortController();
+  const stopped = new Promise<void>((resolve) =>
+    stopping.signal.addEventListener("abort", () => resolve()),
+  );
+  const stop = () => stopping.abort();
+  process.once("SIGTERM", stop).once("SIGINT", stop);
+
+  const identity = `${hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`;
+  const clock = new SystemClock();
+  const access = await openApiAccess({ kubeconfig: flags.kubeconfig, master: flags.master });
+  const tls = await readTls(flags);
+
+  let startProblem: string | undefined = "starting";
+  const metrics = new PrometheusMetrics({ version: manifest.version, withProcessMetrics: true });
+  const client = new ApiClient({
+    access,
+    requestsPerSecond: flags.kubeApiQps,
+    burst: flags.kubeApiBurst,
+    userAgent: `galaxy-ipam/${manifest.version}`,
+    onRequest: (sample) => {
+      if (sample.status === 0 || sample.status >= 500) {
+        metrics.count("api_errors", { code: String(sample.status) });
+      }
+    },
+  });
+  const events = new KubernetesEventRecorder({ client, log, instance: identity });
+  const store = new KubernetesAllocationStore({ client, log, metrics });
+  const pools = new KubernetesPoolStore({
+    client,
+    log,
+    metrics,
+    clock,
+    namespace: flags.poolNamespace,
+  });
+  const cluster = new KubernetesClusterView({ client, log });
+  const watches = () => [...cluster.watches(), store.watchState, pools.watchState];
+  const binder = new KubernetesPodBinder({ client, mayBeStale: () => cluster.podsMayBeStale() });
+  const election = flags.leaderElect
+    ? new LeaseElection({
+        client,
+        log,
+        namespace: flags.leaseNamespace,
+        name: flags.leaseName,
+        identity,
+        leaseMs: flags.leaseMs,
+        renewLimitMs: flags.renewDeadlineMs,
+        retryMs: flags.retryPeriodMs,
+        onStarted: () => void lead(),
+        onStopped: () => void service.stopLeading(),
+      })
+    : undefined;
+  const leadership = election ?? new SoleLeader(identity);
+  const service = new IpamService(
+    { store, pools, cluster, binder, events, clock, leadership, log, metrics },
+    {
+      holdMs: flags.holdMs,
+      reuseDelayMs: flags.reuseDelayMs,
+      resyncMs: flags.resyncIntervalMs ?? fileConfig.resyncIntervalMs,
+      reclaimParallelCount,
+      queueCapacity,
+    },
+  );
+
+  /** Takes over, and tries again as long as this process leads. */
+  const lead = async (): Promise<void> => {
+    while (!stopping.signal.aborted && leadership.isLeader()) {
+      try {
+        await service.startLeading();
+        return;
+      } catch (error) {
+        log.warn("taking over failed, it is tried again", {}, error);
+        await pause(startRetryMs, undefined, { signal: stopping.signal }).catch(() => {});
+      }
+    }
+  };
+
+  metrics.addGauges({
+    usage: () => service.allocator.view.usage(),
+    reclaimQueueLength: () => service.reclaim.queueLength,
+    isLeader: () => leadership.isLeader(),
+    isConfigValid: () => service.reconfigure.status.problems.length === 0,
+    watchStaleness: () => {
+      const nowMs = performance.now();
+      return new Map(
+        watches().map((watch) => [watch.what, Math.max(0, nowMs - watch.lastContactMs) / 1000]),
+      );
+    },
+  });
+  const health: Health = {
+    livenessProblem: () => undefined,
+    healthProblem: () => startProblem ?? configurationProblem(service),
+    readinessProblem: () => {
+      if (startProblem !== undefined) return startProblem;
+      const { isReady, reason } = service.readiness();
+      return isReady ? undefined : reason;
+    },
+  };
+  const api = createApiServer({ health, metrics, log, tls });
+  const extender = createExtenderServer({
+    scheduling: service.scheduling,
+    health,
+    leadership,
+    metrics,
+    log,
+    tls,
+    filterTimeoutMs: flags.filterTimeoutMs,
+    bindTimeoutMs: flags.bindTimeoutMs,
+  });
+  const configuration = configurationSource(flags, fileConfig, { client, log, metrics, service });
+
+  const apiPort = await api.listen({ host: flags.bindAddress, port: flags.apiPort });
+  const port = await extender.listen({ host: flags.bindAddress, port: flags.port });
+  log.info("listening", { address: flags.bindAddress, extender: port, api: apiPort });
+
+  const ready = (async () => {
+    startProblem = "the CustomResourceDefinitions are being installed";
+    await untilDone(
+      stopping.signal,
+      () => ensureCrds({ client, log }),
+      (error) => {
+        startProblem = `cannot start: ${error instanceof Error ? error.message : String(error)}`;
+        log.warn("start failed, it is tried again", {}, error);
+      },
+    );
+    if (stopping.signal.aborted) return;
+    startProblem = "the cluster is being read";
+    store.start();
+    pools.start();
+    cluster.start();
+    service.start();
+    await configuration.start();
+    await Promise.all([store.whenSynced(), pools.whenSynced(), cluster.whenSynced()]);
+    startProblem = undefined;
+    if (election === undefined) await lead();
+    else election.start();
+  })();
+  ready.catch((error: unknown) => {
+    log.error("start failed for good", {}, error);
+    process.exitCode = exitWorld;
+    stop();
+  });
+
+  await stopped;
+  log.info("stopping");
+  await extender.close();
+  await service.stop();
+  await election?.stop();
+  await configuration.stop();
+  await Promise.all([cluster.stop(), pools.stop(), store.stop(), events.stop()]);
+  await api.close();
+  client.close();
+}
+
+function configurationProblem(service: IpamService): string | undefined {
+  const { isConfigured, problems } = service.reconfigure.status;
+  return isConfigured ? undefined : `not configured: ${problems.join("; ")}`;
+}
+
+/** Tries until it works or the process stops. */
+async function untilDone(
+  signal: AbortSignal,
+  action: () => Promise<unknown>,
+  onFailure: (error: unknown) => void,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await action();
+      return;
+    } catch (error) {
+      onFailure(error);
+      await pause(startRetryMs, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+/** Where the pod subnets come from: the JSON configuration, a file or the ConfigMap. */
+function configurationSource(
+  flags: IpamFlags,
+  fileConfig: IpamFileConfig,
+  parts: {
+    readonly client: ApiClient;
+    readonly log: Log;
+    readonly metrics: Metrics;
+    readonly service: IpamService;
+  },
+): { start(): Promise<void>; stop(): Promise<void> } {
+  const { client, log, service } = parts;
+  if (flags.floatingipsFile !== "") {
+    return new WatchedFile(flags.floatingipsFile, (file) => {
+      const configuration: Configuration =
+        file.kind === "text" ? parseFloatingIpConfig(file.text) : file;
+      service.configure(configuration, undefined);
+    });
+  }
+  const { floatingipsText } = fileConfig;
+  if (floatingipsText !== undefined) {
+    return {
+      start: async () => service.configure(parseFloatingIpConfig(floatingipsText), undefined),
+      stop: async () => {},
+    };
+  }
+  const { configMapName: name, configMapNamespace: namespace, floatingipKey: key } = fileConfig;
+  const source = new ConfigMapSource({
+    client,
+    log,
+    namespace,
+    name,
+    key,
+    changed: (config) => {
+      if (config.kind === "text") {
+        service.configure(parseFloatingIpConfig(config.text), config.about);
+      } else if (config.kind === "missing-key") {
+        const problem = `ConfigMap ${namespace}/${name} has no key "${key}" in data; add it with the pod subnets`;
+        service.configure({ kind: "missing", problem }, config.about);
+      } else {
+        const problem = `ConfigMap ${namespace}/${name} does not exist; create it with the key "${key}"`;
+        service.configure({ kind: "missing", problem }, undefined);
+      }
+    },
+  });
+  return { start: async () => source.start(), stop: () => source.stop() };
+}
+
+async function readTls(flags: IpamFlags): Promise<TlsKeyPair | undefined> {
+  if (flags.tlsCertFile === "") return undefined;
+  const read = async (path: string, flag: string): Promise<string> => {
+    try {
+      return await readFile(path, "utf8");
+    } catch (error) {
+      throw new WorldError("CONFIG_FILE_UNREADABLE", {
+        tried: `read ${path} of ${flag}`,
+        message: `${error instanceof Error ? error.message : String(error)}; correct the path`,
+        cause: error,
+      });
+    }
+  };
+  return {
+    cert: await read(flags.tlsCertFile, "--tls-cert-file"),
+    key: await read(flags.tlsKeyFile, "--tls-private-key-file"),
+  };
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`galaxy-ipam: ${message}\n`);
+  process.exitCode = exitWorld;
+});
