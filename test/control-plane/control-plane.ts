@@ -2,7 +2,8 @@
 // kube-controller-manager and kube-scheduler as child processes in a temporary folder. Nodes are simulated elsewhere.
 
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
@@ -106,6 +107,9 @@ export type ControlPlane = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
+/** Followed by the process id of the owner, so that left ones can be told from those in use. */
+const FOLDER_PREFIX = "galaxy-control-plane-";
+const LEFT_AFTER_MS = 3_600_000;
 const START_TIMEOUT_MS = 90_000;
 const CONTROLLERS = [
   "deployment",
@@ -130,7 +134,8 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     throw new Error(`no control plane can be started: ${binaries.because}`);
   }
   const { version } = binaries;
-  const folder = await mkdtemp(join(tmpdir(), "galaxy-control-plane-"));
+  await removeLeftFolders();
+  const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
   const keepsFolder = options.keepsFolder ?? process.env.KEEP_CONTROL_PLANE === "1";
   if (keepsFolder) {
     process.stderr.write(`control plane: logs stay in ${folder}\n`);
@@ -422,6 +427,22 @@ function kubeconfig(url: string, ca: string, token: string): unknown {
     contexts: [{ name: "test", context: { cluster: "test", user: "test" } }],
     "current-context": "test",
   };
+}
+
+/** A process that was killed leaves its folder; those of dead processes go after an hour. */
+async function removeLeftFolders(): Promise<void> {
+  const names = await readdir(tmpdir());
+  for (const name of names.filter((n) => n.startsWith(FOLDER_PREFIX))) {
+    const folder = join(tmpdir(), name);
+    const pid = Number(name.slice(FOLDER_PREFIX.length).split("-")[0]);
+    const age = await stat(folder).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
+    if (age > LEFT_AFTER_MS && !existsSync(`/proc/${pid}`)) {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
 }
 
 async function distinctPorts(): Promise<readonly [number, number, number]> {

@@ -180,7 +180,11 @@ export type KubeEvent = KubeObject & {
 };
 
 export type CustomResourceDefinition = KubeObject & {
-  readonly spec: { readonly group: string; readonly names: { readonly plural: string } };
+  readonly spec: {
+    readonly group: string;
+    readonly names: { readonly plural: string };
+    readonly versions: readonly { readonly name: string; readonly [field: string]: unknown }[];
+  };
   readonly status?: { readonly conditions?: readonly Condition[] };
 };
 
