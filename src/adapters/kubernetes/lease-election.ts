@@ -5,7 +5,7 @@ import type { Leadership } from "../../ports/leadership.ts";
 import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { asObject, type JsonObject, textAt, valueAt } from "../../wire/json-value.ts";
-import { type ApiClient, segment } from "./api-client.ts";
+import { type ApiClient, parseAnswer, segment } from "./api-client.ts";
 import { pause } from "./backoff.ts";
 
 /** What the election needs. */
@@ -141,6 +141,8 @@ export class LeaseElection implements Leadership {
       }
       if (!(await this.#write(this.#record(this.#seen, startedMs)))) return;
     }
+    // Renewed, but so slowly that we had to stop leading meanwhile: the next round starts afresh.
+    if (performance.now() >= startedMs + this.#renewLimitMs) return;
     this.#leadsUntilMs = startedMs + this.#renewLimitMs;
     this.#armDeadline();
     if (!this.#leads && !this.#stopping.signal.aborted) {
@@ -218,7 +220,7 @@ export class LeaseElection implements Leadership {
       isUrgent: true,
     });
     if (answer.kind !== "done") return false;
-    this.#remember(JSON.parse(answer.text));
+    this.#remember(parseAnswer(answer.text, `write Lease ${namespace}/${name}`, true));
     return true;
   }
 
