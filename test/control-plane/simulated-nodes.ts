@@ -1,7 +1,7 @@
 // Nodes without machines: Node objects with heartbeats, and for each a kubelet that turns its pods Running and Ready,
 // lets them fail or finish on demand, and completes their deletion. It sets up no networks and starts no containers.
 
-import { type ApiClient, ApiError, inParallel, ipInfosOf } from "./api.ts";
+import { type ApiClient, ApiError, floatIpsOf, inParallel, ipInfosOf } from "./api.ts";
 import {
   type Condition,
   type Container,
@@ -193,7 +193,7 @@ export async function startSimulatedNodes(
       return true;
     }
     const hostIp = lives.get(now.spec.nodeName ?? "")?.wish.internalIp;
-    const floatIps = ipInfosOf(now).map((info) => info.ip.split("/")[0] as string);
+    const floatIps = floatIpsOf(now);
     const ips = floatIps.length > 0 ? floatIps : [overlayAddress(addresses++)];
     const status = runningStatus(now, ips, hostIp);
     await api.patch(pods, at, { metadata: { uid }, status }, "status");
