@@ -46,7 +46,8 @@ test("case 31: equal names in different namespaces are different owners", () => 
 
 test("a StatefulSet of another API group is another workload than the built-in one", () => {
   const custom: WorkloadRef = { ...tapp, kind: "statefulset", apiGroup: "apps.kruise.io" };
-  assert.notEqual(workloadIdText(custom), workloadIdText(builtInWorkload("statefulset", web)));
+  assert.equal(workloadIdText(custom), "custom.statefulset/ns1/web");
+  assert.equal(workloadIdText(builtInWorkload("statefulset", web)), "statefulset/ns1/web");
 });
 
 test("the API group does not tell two records of one custom workload apart", () => {
@@ -86,6 +87,7 @@ test("owners are the same exactly when they say the same", () => {
     { kind: "pod", pod, workload: builtInWorkload("statefulset", web), pool: undefined },
     { kind: "pod", pod, workload: builtInWorkload("statefulset", web), pool: "blue" },
     { kind: "pod", pod: { ...pod, name: "web-1" }, workload: undefined, pool: undefined },
+    { kind: "pod", pod, workload: builtInWorkload("deployment", web), pool: undefined },
     { kind: "workload", workload: builtInWorkload("deployment", web) },
     { kind: "workload", workload: builtInWorkload("replicaset", web) },
     { kind: "workload", workload: tapp },

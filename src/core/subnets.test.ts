@@ -122,6 +122,21 @@ test("case 18: nodes that share a pod subnet by /32 node subnets use only their 
   assert.equal(topology.zoneMayUse(second, ip("10.180.154.2")), false);
 });
 
+test("two entries that share a block answer for their own ranges, the first one for what none lists", () => {
+  const shared = { subnet: "10.1.0.0/24", vlan: 0 };
+  const both = new Topology([
+    aPodSubnet({ ...shared, nodes: ["10.2.0.0/24"], ips: ["10.1.0.9"], gateway: "10.1.0.1" }),
+    aPodSubnet({ ...shared, nodes: ["10.3.0.0/24"], ips: ["10.1.0.5"], gateway: "10.1.0.2" }),
+  ]);
+  assert.equal(both.subnetFor(ip("10.1.0.9"))?.gateway, "10.1.0.1");
+  assert.equal(both.subnetFor(ip("10.1.0.5"))?.gateway, "10.1.0.2");
+  assert.equal(both.subnetFor(ip("10.1.0.7"))?.gateway, "10.1.0.1");
+  const second = both.zoneOf([ip("10.3.0.9")]);
+  assert.ok(second !== undefined);
+  assert.equal(both.zoneMayUse(second, ip("10.1.0.9")), false);
+  assert.equal(both.zoneMayUse(second, ip("10.1.0.5")), true);
+});
+
 test("every address of a node counts, and nodes of the same subnets are one zone", () => {
   const zone = topology.zoneOf([ip("192.168.0.1"), ip("10.49.28.5")]);
   assert.deepEqual(zone?.subnetIndexes, [5, 6]);

@@ -72,6 +72,11 @@ test("case 98: each inner list is one address, in the order of the lists", () =>
   );
 });
 
+test("a pod may ask for as many addresses as a pod can have", () => {
+  const lists = Array.from({ length: mostAddressesPerPod }, (_, index) => [`10.0.0.${index + 1}`]);
+  assert.deepEqual(rangesOf(JSON.stringify({ request_ip_range: lists })), lists);
+});
+
 test("no request is no ranges and no problem", () => {
   const texts = [
     "",

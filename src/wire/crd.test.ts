@@ -386,10 +386,10 @@ test("case 96: a pool is read as documented, with size and preAllocateIP optiona
       version: "3",
     },
   });
-  for (const size of [undefined, null]) {
+  for (const size of [undefined, null, 0, 2 ** 31 - 1]) {
     const parse = parsePool({ ...documented, size });
     assert.ok(parse.kind === "pool");
-    assert.equal(parse.pool.size, undefined);
+    assert.equal(parse.pool.size, size ?? undefined);
   }
 });
 
@@ -503,6 +503,13 @@ test("defect D-16: the schemas accept the documented manifests and the records o
   }
 });
 
+test("what Go programs write as null is accepted", () => {
+  const spec = floatingIpSchema.properties.spec.properties;
+  assert.deepEqual([spec.updateTime.nullable, spec.attribute.nullable], [true, true]);
+  const { size, preAllocateIP } = poolSchema.properties;
+  assert.deepEqual([size.nullable, preAllocateIP.nullable], [true, true]);
+});
+
 test("everything written fits the schema", () => {
   fc.assert(
     fc.property(allocation, (each) => {
@@ -514,6 +521,7 @@ test("everything written fits the schema", () => {
 test("the CRDs are what an API server takes for a protected group, and lose no foreign member", () => {
   for (const crd of [floatingIpCrd, poolCrd]) {
     assert.equal(valueAt(crd, "metadata", "name"), `${crd.spec.names.plural}.${crd.spec.group}`);
+    assert.equal(crd.spec.versions[0].served && crd.spec.versions[0].storage, true);
     const approved = valueAt(crd, "metadata", "annotations", "api-approved.kubernetes.io");
     assert.match(String(approved), /^unapproved, /);
     const schema = crd.spec.versions[0].schema.openAPIV3Schema;

@@ -98,6 +98,12 @@ test("hostile nesting is refused instead of exhausting the stack", () => {
   assert.match(parse.problem, /nested deeper than 64 levels/);
 });
 
+test("64 levels of objects and lists are read, 65 are not", () => {
+  const nested = (levels: number) => `${'[{"a":'.repeat(levels / 2)}1${"}]".repeat(levels / 2)}`;
+  assert.equal(parseJsonText(nested(64)).kind, "value");
+  assert.equal(parseJsonText(`[${nested(64)}]`).kind, "problem");
+});
+
 test("a member called __proto__ is a member like others", () => {
   const parse = parseJsonText('{"__proto__":{"polluted":true}}');
   assert.ok(parse.kind === "value");

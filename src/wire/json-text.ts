@@ -59,9 +59,11 @@ class JsonReader {
   }
 
   #readValue(path: string, level: number): unknown {
-    if (level > deepestLevel) this.#fail(`nested deeper than ${deepestLevel} levels`);
     this.#skipBlanks();
     const character = this.#text[this.#position];
+    if ((character === "{" || character === "[") && level >= deepestLevel) {
+      this.#fail(`nested deeper than ${deepestLevel} levels`);
+    }
     if (character === "{") return this.#readObject(path, level);
     if (character === "[") return this.#readArray(path, level);
     if (character === '"') return this.#readString();

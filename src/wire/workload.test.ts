@@ -71,7 +71,10 @@ test("case 82: rolling updates that wait for ever with a fixed set of addresses 
     [3, rolling("0%", "0%"), false],
     [0, undefined, false],
     [3, { type: "Recreate" }, false],
+    // What the API server would refuse counts as the default.
     [3, rolling("x", "y"), true],
+    [3, rolling(1, 1.5), true],
+    [3, rolling(1, "50%%"), true],
   ];
   for (const [replicas, strategy, waits] of cases) {
     const reason = deadlockOf(replicas, strategy);
