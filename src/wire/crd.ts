@@ -121,7 +121,9 @@ function refineOwner(owner: Owner, value: unknown): Owner {
   if (owner.workload === undefined) return owner;
   const group = textAt(value, "apiGroup");
   const kind = textAt(value, "kind") ?? "";
-  if (group === undefined || group === "" || group === "apps") return owner;
+  if (group === undefined || group === "") return owner;
+  // Key words of built-in workloads; other kinds of group apps (DaemonSets) are custom like those of any group.
+  if (group === "apps" && owner.workload.type !== "custom") return owner;
   const apiGroup = group === coreGroupText ? "" : group;
   const refined: WorkloadRef = { ...owner.workload, type: "custom", kind, apiGroup };
   const candidate: Owner = { ...owner, workload: refined };

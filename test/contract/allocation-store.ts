@@ -219,6 +219,8 @@ export function describeAllocationStore(
             let last = await create(store, { ...first, ip: address });
             try {
               for (const other of others) {
+                // An operator's reservation ends with its record and not by an update.
+                if (last.owner.kind === "admin" && other.owner.kind !== "admin") continue;
                 const wanted = { ...other, ip: address, version: last.version };
                 last = await update(store, wanted);
                 assert.deepEqual({ ...last, version: "" }, { ...wanted, version: "" });

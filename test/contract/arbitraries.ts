@@ -67,12 +67,18 @@ export function arbWorkload(namespace: string): fc.Arbitrary<WorkloadRef> {
 }
 
 const arbPodOwner: fc.Arbitrary<Owner> = arbLabel.chain((namespace) =>
-  fc.record({
-    kind: fc.constant("pod" as const),
-    pod: fc.record({ namespace: fc.constant(namespace), name: arbName }),
-    workload: fc.option(arbWorkload(namespace), { nil: undefined }),
-    pool: fc.option(arbLabel, { nil: undefined }),
-  }),
+  fc
+    .tuple(
+      arbName,
+      fc.option(arbWorkload(namespace), { nil: undefined }),
+      fc.option(arbLabel, { nil: undefined }),
+    )
+    .map(([name, workload, pool]) => ({
+      kind: "pod" as const,
+      pod: { namespace, name },
+      workload,
+      pool,
+    })),
 );
 
 /** An owner of any kind; only Deployments and bare ReplicaSets own addresses as workloads. */

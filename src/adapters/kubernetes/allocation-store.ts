@@ -166,7 +166,10 @@ export class KubernetesAllocationStore implements AllocationStore {
       tried,
     });
     if (answer.kind !== "done") return { kind: answer.kind };
-    return { kind: "updated", allocation: written(allocation, answer.text, tried) };
+    // What stands there now, which is not always what was asked for: an operator's label `reserved` stays.
+    const updated = this.#parse(parseAnswer(answer.text, tried, true));
+    if (updated === undefined) throw unreadable(tried, true);
+    return { kind: "updated", allocation: updated };
   }
 
   async remove(allocation: Allocation): Promise<RemoveOutcome> {
