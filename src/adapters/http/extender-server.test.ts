@@ -1,6 +1,7 @@
 // The extender port over real HTTP on loopback. The use case behind it is played by functions: what it decides is not the matter here.
 import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import { after, describe, test } from "node:test";
 import fc from "fast-check";
@@ -195,7 +196,9 @@ describe("POST /v1/filter", () => {
       new WorldError("API_UNAVAILABLE", { tried: "read node n1", message: "connection refused" }),
       new TypeError("undefined is not a function"),
     ];
-    const { url } = await start({ filter: () => Promise.reject(failures.shift()) });
+    const { url } = await start({
+      filter: () => Promise.reject(failures.shift() ?? new Error("asked once too often")),
+    });
     const world = await post(`${url}/v1/filter`, { Pod: pod, NodeNames: ["n1"] });
     assert.equal(world.status, 200);
     assert.match(String(world.json["error"]), /ns1\/web-0: read node n1: connection refused/);
@@ -387,6 +390,55 @@ describe("bad input", () => {
     assert.equal(await rawStatus(port, "POST /v1/bind", undefined, forBind), 413);
   });
 
+  test("a body without a declared length is read, and gets 413 beyond the limit", async () => {
+    const { url } = await start();
+    const chunked = (text: string) =>
+      fetch(`${url}/v1/bind`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: new Blob([text]).stream(),
+        duplex: "half",
+        signal: AbortSignal.timeout(10_000),
+      });
+    const binding = JSON.stringify({ PodName: "p", PodNamespace: "ns", PodUID: "", Node: "n" });
+    const answer = await chunked(binding);
+    assert.deepEqual([answer.status, await answer.text()], [200, '{"Error":""}']);
+    // Either the answer arrives or, while the caller still sends, its connection ends.
+    const tooLarge = await chunked(`${binding}${" ".repeat(300_000)}`).then(
+      async (response) => {
+        await response.text();
+        return response.status;
+      },
+      () => 413,
+    );
+    assert.equal(tooLarge, 413);
+  });
+
+  test("callers that hang up in the middle of a body or of an answer disturb nobody", async () => {
+    const { url, port, seen } = await start();
+    const big = { metadata: { name: "n1" }, padding: "x".repeat(8 * 1024 * 1024) };
+    const body = JSON.stringify({ Pod: pod, Nodes: { items: [big] } });
+    const head = `POST /v1/filter HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+    for (const [sent, waitsForAnswer] of [
+      [body.slice(0, 100_000), false],
+      [body, true],
+    ] as const) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(port, "127.0.0.1", () => {
+          socket.write(head + sent, () => {
+            if (!waitsForAnswer) socket.destroy();
+          });
+        });
+        socket.once("data", () => socket.destroy());
+        socket.once("close", () => resolve());
+      });
+    }
+    const answer = await post(`${url}/v1/filter`, body);
+    assert.equal(answer.status, 200);
+    assert.deepEqual(answer.json, { nodes: { metadata: {}, items: [big] } });
+    assert.deepEqual(seen.lines, []);
+  });
+
   test("what is no HTTP gets 400 as JSON", async () => {
     const { port } = await start();
     const answer = await new Promise<string>((resolve, reject) => {
@@ -561,6 +613,21 @@ describe("who may answer", () => {
 });
 
 describe("listening", () => {
+  test("with a key pair it serves HTTPS", async () => {
+    const { port } = await start({}, { tls: testKeyPair });
+    const text = await new Promise<string>((resolve, reject) => {
+      const call = httpsRequest(
+        { host: "127.0.0.1", port, path: "/healthy", ca: testKeyPair.cert, agent: false },
+        (response) => {
+          response.setEncoding("utf8").once("data", resolve);
+        },
+      );
+      call.once("error", reject);
+      call.end();
+    });
+    assert.equal(text, "ok");
+  });
+
   test("a port in use is an error that names it", async () => {
     const { port } = await start();
     const door = createExtenderServer({
@@ -603,3 +670,27 @@ function rawStatus(
     else request.end(body);
   });
 }
+
+/** For localhost and 127.0.0.1, valid for a hundred years, used by this test alone. */
+const testKeyPair = {
+  key: [
+    "-----BEGIN PRIVATE KEY-----",
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg0LrmHWge+cZZS2af",
+    "Cp6EemCFZEw01Nht/ZwRxj8nQOmhRANCAAS5BzyZvNGO/163+h6+2NG2QI9X+idv",
+    "p4chuU4XBk0NWE7U2a/DSNdgNJBuox4RMo7A9qYKwQsLdA4XQiUOs5Xo",
+    "-----END PRIVATE KEY-----",
+  ].join("\n"),
+  cert: [
+    "-----BEGIN CERTIFICATE-----",
+    "MIIBmzCCAUGgAwIBAgIUEEocNxXIfRU07Vp9rLOzWgEAKUkwCgYIKoZIzj0EAwIw",
+    "FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTAzMDkzM1oYDzIxMjYxMDI4",
+    "MDMwOTMzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO",
+    "PQMBBwNCAAS5BzyZvNGO/163+h6+2NG2QI9X+idvp4chuU4XBk0NWE7U2a/DSNdg",
+    "NJBuox4RMo7A9qYKwQsLdA4XQiUOs5Xoo28wbTAdBgNVHQ4EFgQUN0Ztb9t83V/l",
+    "q/6PS1r16THfgTgwHwYDVR0jBBgwFoAUN0Ztb9t83V/lq/6PS1r16THfgTgwDwYD",
+    "VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI",
+    "zj0EAwIDSAAwRQIgQWgGE2uJ6Z0/p7tgKDDJaOC8ADNlwemCeQhqHoIlHpwCIQC1",
+    "SmKQnYbAcV44MFhHccitP+EE2eHqwN7aopGe3pI4pg==",
+    "-----END CERTIFICATE-----",
+  ].join("\n"),
+};

@@ -1,6 +1,7 @@
 // The scheduler extender on port 9040: filter, prioritize, preempt and bind of Kubernetes' extender/v1, and health.
 // Reads and writes the wire; every decision is behind SchedulingDoor.
 
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { PodFacts } from "../../core/facts.ts";
 import type { Ip } from "../../core/ip.ts";
@@ -24,7 +25,7 @@ import { BodyProblem, parseExtenderArgs } from "./extender-body.ts";
 import type { Health } from "./health-routes.ts";
 import { addHealthRoutes } from "./health-routes.ts";
 import type { Door, TlsKeyPair } from "./http-door.ts";
-import { createFastify, doorOf, pathOf, sendProblem } from "./http-door.ts";
+import { createFastify, doorOf, pathOf, readBody, sendProblem } from "./http-door.ts";
 
 /** The pod and the offered nodes of a filter or prioritize call. */
 export type OfferedNodes = {
@@ -87,6 +88,8 @@ export type ExtenderServerOptions = {
 /** Full Node objects of 12,000 nodes of 10 KB. */
 const bodyLimit = 128 * 1024 * 1024;
 
+const jsonType = "application/json; charset=utf-8";
+
 /** Four names. */
 const bindBodyLimit = 64 * 1024;
 
@@ -112,9 +115,9 @@ export function createExtenderServer(options: ExtenderServerOptions): Door {
   const server = createFastify(doorOptions);
   // Every body is taken as bytes; which content types are welcome is decided before it is read.
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
-    done(null, body);
-  });
+  server.addContentTypeParser("*", (request: FastifyRequest, payload: IncomingMessage) =>
+    readBody(payload, request.headers["content-length"], request.routeOptions.bodyLimit),
+  );
   addHealthRoutes(server, options.health);
   const gate = createGate(options);
   const calls = createCalls(options);
@@ -303,12 +306,30 @@ function sendFiltered(
   }
   const { before, after } = formatNodesResult({ failed, error });
   const positions = passed ?? args.nodeNames.map((_name, position) => position);
-  const pieces = args.nodes.pieces(positions);
-  return sendJson(reply, Buffer.concat([Buffer.from(before), ...pieces, Buffer.from(after)]));
+  return sendPieces(reply, [
+    Buffer.from(before),
+    ...args.nodes.pieces(positions),
+    Buffer.from(after),
+  ]);
 }
 
-function sendJson(reply: FastifyReply, body: string | Buffer): FastifyReply {
-  return reply.type("application/json; charset=utf-8").send(body);
+/** Sends parts of the request's body as they stand: joining tens of megabytes would cost as much as reading them. */
+function sendPieces(reply: FastifyReply, pieces: readonly Buffer[]): FastifyReply {
+  reply.hijack();
+  const { raw } = reply;
+  raw.writeHead(200, {
+    "content-type": jsonType,
+    "content-length": pieces.reduce((sum, piece) => sum + piece.length, 0),
+  });
+  raw.cork();
+  for (const piece of pieces) raw.write(piece);
+  raw.uncork();
+  raw.end();
+  return reply;
+}
+
+function sendJson(reply: FastifyReply, body: string): FastifyReply {
+  return reply.type(jsonType).send(body);
 }
 
 /** The use case's view of the call. Node objects are parsed only when their addresses are asked for. */

@@ -1,6 +1,7 @@
 // What both ports have in common: a Fastify server whose every answer to a bad request is JSON, and whose every wait ends.
 // Knows nothing of schedulers or addresses.
 
+import type { Readable } from "node:stream";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { fastify } from "fastify";
 import type { Log } from "../../ports/log.ts";
@@ -86,6 +87,46 @@ export function createFastify(options: DoorOptions): FastifyInstance {
     return sendProblem(reply, code, error.message);
   });
   return server;
+}
+
+/**
+ * The body as bytes. Where its length is declared, the bytes go to their place as they arrive, so that a large body is not
+ * copied once more when it is complete.
+ * @throws with `statusCode` 413 beyond `limit` bytes, 400 when the body ends before its declared length
+ */
+export function readBody(
+  payload: Readable,
+  declaredLength: string | undefined,
+  limit: number,
+): Promise<Buffer> {
+  const length = declaredLength === undefined ? undefined : Number(declaredLength);
+  const whole = length === undefined || length > limit ? undefined : Buffer.allocUnsafe(length);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  return new Promise((resolve, reject) => {
+    const fail = (statusCode: number, message: string) => {
+      payload.removeAllListeners("data");
+      payload.resume();
+      reject(Object.assign(new Error(message), { statusCode }));
+    };
+    if (length !== undefined && length > limit) {
+      fail(413, `the body is larger than ${limit} bytes`);
+      return;
+    }
+    payload.on("data", (chunk: Buffer) => {
+      if (bytes + chunk.length > (length ?? limit)) {
+        fail(413, `the body is larger than ${length ?? limit} bytes`);
+        return;
+      }
+      if (whole === undefined) chunks.push(chunk);
+      else whole.set(chunk, bytes);
+      bytes += chunk.length;
+    });
+    payload.once("end", () => resolve(whole ?? Buffer.concat(chunks)));
+    // A caller that hangs up in the middle; nobody reads the answer.
+    payload.once("error", (error) => fail(400, `the body broke off: ${error.message}`));
+    payload.once("close", () => fail(400, "the body ends before its declared length"));
+  });
 }
 
 /** The path of a request without its query. */
