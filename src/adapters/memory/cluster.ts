@@ -287,10 +287,13 @@ export class MemoryCluster {
     return this.#poolStatuses.get(podIdText(pool));
   }
 
-  /** Writes the status of a Pool that is there; like every write it gives the Pool a new version. */
-  putPoolStatus(pool: PoolFacts, status: PoolStatus): void {
-    this.#poolStatuses.set(podIdText(pool), status);
-    this.putPool(pool);
+  /** Writes the status of a Pool; like every write it gives the Pool a new version, but nobody is told of it. */
+  putPoolStatus(pool: PodId, status: PoolStatus): void {
+    const key = podIdText(pool);
+    const present = this.#live.pools.get(key);
+    if (present === undefined) throw new TypeError(`there is no Pool ${key}; put it first`);
+    this.#poolStatuses.set(key, status);
+    this.#live.pools.set(key, { ...present, version: this.nextVersion() });
   }
 }
 

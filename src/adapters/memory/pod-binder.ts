@@ -22,16 +22,25 @@ export class MemoryPodBinder implements PodBinder {
     if (pod.nodeName !== "" && pod.nodeName !== request.nodeName) {
       return { kind: "bound-elsewhere", nodeName: pod.nodeName };
     }
+    const tried = `bind pod ${podIdText(id)} to node ${request.nodeName}`;
     if (pod.nodeName === "" && pod.isTerminating) {
       throw new WorldError("API_REJECTED", {
-        tried: `bind pod ${podIdText(id)} to node ${request.nodeName}`,
+        tried,
         message: "the pod is being deleted and cannot be assigned to a node; wait until it is gone",
       });
     }
     const argsText = formatCniArgs(pod.argsText, request.ipInfos);
-    if (pod.nodeName !== request.nodeName || pod.argsText !== argsText) {
-      const { assignedIps } = parseCniArgs(argsText);
+    const { assignedIps } = parseCniArgs(argsText);
+    if (pod.nodeName === "" || pod.assignedIps.length === 0) {
       this.#cluster.changePod(id, { nodeName: request.nodeName, argsText, assignedIps });
+      return { kind: "bound" };
+    }
+    // The node side has set up what the pod was first told; other addresses come too late for it.
+    if (pod.assignedIps.join() !== assignedIps.join()) {
+      throw new WorldError("API_REJECTED", {
+        tried,
+        message: `it is bound there already with ${pod.assignedIps.join(", ")}, not with ${assignedIps.join(", ")}; delete the pod`,
+      });
     }
     return { kind: "bound" };
   }

@@ -37,10 +37,10 @@ export class MemoryPoolStore implements PoolStore {
   async writeStatus(pool: PoolFacts, status: PoolStatus): Promise<void> {
     await Promise.resolve();
     const present = this.#present(pool);
-    if (present === undefined || present.version !== pool.version) return;
+    if (present === undefined || present.uid !== pool.uid) return;
     const written = this.#cluster.poolStatus(pool);
     if (written !== undefined && sameStatus(written, status)) return;
-    this.#cluster.putPoolStatus(present, status);
+    this.#cluster.putPoolStatus(pool, status);
   }
 
   watch(listener: (poolName: string) => void): () => void {
