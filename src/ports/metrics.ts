@@ -14,7 +14,7 @@ export type CounterName =
   | "repairs"
   /** Rollouts that wait for ever because the set of addresses is fixed. */
   | "rollout_deadlocks"
-  /** Requests to the API server that failed; label `code`: that of the WorldError. */
+  /** Requests to the API server that failed; label `code`: the HTTP status, 0 when there was no answer. */
   | "api_errors";
 
 /** Histograms in seconds; label `func`. */
