@@ -156,6 +156,7 @@ export function anAllocation(
   return {
     policy: policyInForce(undefined, owner.kind === "pod" ? owner.pool : undefined),
     nodeName: pod === undefined ? "" : "n1",
+    lastNodeName: "",
     podUid: pod === undefined ? "" : uidOf(pod),
     updatedAtMs: madeAtMs,
     isDraining: false,

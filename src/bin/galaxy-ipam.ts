@@ -223,6 +223,8 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     service.start();
     await configuration.start();
     await Promise.all([store.whenSynced(), pools.whenSynced(), cluster.whenSynced()]);
+    const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
+    await untilDone(stopping.signal, () => service.follow(), readFailed);
     startProblem = undefined;
     if (election === undefined) await lead();
     else election.start();

@@ -324,6 +324,8 @@ export class AllocationTable implements AllocationView {
           ? "admin"
           : "reserved";
     } else {
+      // A reservation outside the ranges takes nothing from anybody and drains from no pod.
+      if (!isBound(allocation)) return;
       const subnet = this.#topology.subnetFor(allocation.ip);
       index = subnet === undefined ? -1 : this.#topology.subnets.indexOf(subnet);
       kind = "draining";

@@ -18,6 +18,7 @@ const bound: Allocation = {
   },
   policy: "immutable",
   nodeName: "n1",
+  lastNodeName: "",
   podUid: "uid-1",
   updatedAtMs: 0,
   isDraining: false,

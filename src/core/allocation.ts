@@ -11,6 +11,8 @@ export type Allocation = {
   readonly policy: ReleasePolicy;
   /** Node on which the pod runs or ran when bound; "" when reserved. */
   readonly nodeName: string;
+  /** Node on which a pod had it last, while it is reserved: a pod of its owner does well to go back there; "" otherwise. */
+  readonly lastNodeName: string;
   /** Uid of the pod that has the address; "" when reserved. */
   readonly podUid: string;
   /** When it was last given or reserved, milliseconds since 1970. */

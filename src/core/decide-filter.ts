@@ -108,7 +108,7 @@ function policyRefusal({ pod, workload, workloadState }: PodContext): Refusal | 
   const isBuiltIn = workload !== undefined && workload.type !== "custom";
   if (isBuiltIn) return undefined;
   const established = `release policy ${pod.policy} is not supported for pod ${pod.id.name}`;
-  if (ordinalOf(pod.id.name) === undefined && !/-$/.test(pod.id.name)) {
+  if (ordinalOf(pod.id.name) === undefined && !pod.id.name.endsWith("-")) {
     return refused(
       "policy unsupported",
       `${established}: pod name doesn't match '.*-[0-9]*$', assume its parent is not a stateful workload ` +

@@ -61,7 +61,7 @@ export function pickAddresses(
   tiers: readonly Tier[],
 ): readonly Picked[] | undefined {
   const match = matchSlots(slots, tiers);
-  return match.every((picked) => picked !== undefined) ? (match as readonly Picked[]) : undefined;
+  return match.every((picked) => picked !== undefined) ? match : undefined;
 }
 
 /** How many slots the tiers can serve at once. */

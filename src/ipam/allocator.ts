@@ -70,6 +70,10 @@ export class Allocator {
   readonly #listeners = new Set<(change: AllocationChange) => void>();
   /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
+  /** Who waits for a write of an address to end. */
+  readonly #writeWaiters = new Map<Ip, (() => void)[]>();
+  /** What the watch showed while all records were being read; undefined when they are not. */
+  #seenWhileRestoring: AllocationEvent[] | undefined;
 
   constructor(ports: AllocatorPorts) {
     this.#ports = ports;
@@ -91,10 +95,38 @@ export class Allocator {
     this.#table.configure(topology);
   }
 
-  /** Reads all records from the store and starts from them. @throws WorldError when they cannot be read */
+  /**
+   * Reads all records from the store and starts from them. What the watch shows meanwhile is newer than what was read and is looked at
+   * afterwards.
+   * @throws WorldError when they cannot be read; memory stays as it was
+   */
   async restore(): Promise<void> {
-    const allocations = await this.#ports.store.list();
-    this.#table.load(allocations);
+    this.#seenWhileRestoring ??= [];
+    try {
+      const allocations = await this.#ports.store.list();
+      this.#table.load(allocations);
+    } finally {
+      const seen = this.#seenWhileRestoring ?? [];
+      this.#seenWhileRestoring = undefined;
+      for (const event of seen) this.observe(event);
+    }
+  }
+
+  /**
+   * Compares memory with all records in the store, after a watch was interrupted. Differences are looked at one by one.
+   * @throws WorldError when they cannot be read
+   */
+  async reconcile(): Promise<void> {
+    const before = new Map([...this.#table.all()].map((allocation) => [allocation.ip, allocation]));
+    const found = await this.#ports.store.list();
+    for (const allocation of found) {
+      before.delete(allocation.ip);
+      this.observe({ kind: "changed", allocation });
+    }
+    // What entered memory while the list was read is not missing in it.
+    for (const [ip, allocation] of before) {
+      if (this.#table.get(ip) === allocation) this.observe({ kind: "removed", ip });
+    }
   }
 
   /** Promises addresses to a pod for a time; in memory only. */
@@ -133,6 +165,7 @@ export class Allocator {
         owner: request.owner,
         policy: request.policy,
         nodeName: request.nodeName,
+        lastNodeName: "",
         podUid: request.podUid,
         updatedAtMs: nowMs,
         isDraining: request.podUid !== "" && !this.#table.topology.isConfigured(ip),
@@ -204,6 +237,7 @@ export class Allocator {
       return await this.#ports.store.read(ip);
     } catch (error) {
       this.#table.setPhase(ip, "unsettled");
+      this.#afterWrite(ip);
       this.#ports.log.warn("record could not be read back, address counts as taken", { ip }, error);
       return "unknown";
     }
@@ -320,6 +354,12 @@ export class Allocator {
       owner,
       policy: to.policy,
       nodeName: to.nodeName,
+      lastNodeName:
+        to.podUid !== ""
+          ? ""
+          : allocation.nodeName !== ""
+            ? allocation.nodeName
+            : allocation.lastNodeName,
       podUid: to.podUid,
       updatedAtMs: this.#ports.clock.nowMs(),
       isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
@@ -398,7 +438,16 @@ export class Allocator {
    * An unknown record enters memory at once: it is taken, whoever wrote it.
    */
   observe(event: AllocationEvent): void {
-    if (event.kind === "reset") return;
+    if (this.#seenWhileRestoring !== undefined) {
+      this.#seenWhileRestoring.push(event);
+      return;
+    }
+    if (event.kind === "reset") {
+      this.reconcile().catch((error: unknown) => {
+        this.#ports.log.warn("records could not be compared after an interruption", {}, error);
+      });
+      return;
+    }
     const ip = event.kind === "changed" ? event.allocation.ip : event.ip;
     const version = event.kind === "changed" ? event.allocation.version : undefined;
     const current = this.#table.get(ip);
@@ -425,8 +474,23 @@ export class Allocator {
     this.#tell({ before, after: allocation, origin: "store" });
   }
 
-  /** What the watch showed during a write is the echo of it, or somebody else's change. */
+  /** Resolves when no write of the address is under way. */
+  async whenWritten(ip: Ip): Promise<void> {
+    for (;;) {
+      const phase = this.#table.phaseOf(ip);
+      if (phase !== "writing" && phase !== "leaving") return;
+      await new Promise<void>((resolve) => {
+        const waiters = this.#writeWaiters.get(ip) ?? [];
+        waiters.push(resolve);
+        this.#writeWaiters.set(ip, waiters);
+      });
+    }
+  }
+
+  /** Wakes who waits. What the watch showed during a write is the echo of it, or somebody else's change. */
   #afterWrite(ip: Ip): void {
+    for (const resolve of this.#writeWaiters.get(ip) ?? []) resolve();
+    this.#writeWaiters.delete(ip);
     const seen = this.#seenWhileWriting.get(ip);
     if (seen === undefined) return;
     this.#seenWhileWriting.delete(ip);

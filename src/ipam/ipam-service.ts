@@ -45,6 +45,9 @@ export type IpamSettings = {
 /** What a door says before it lets a request in. */
 export type Readiness = { readonly isReady: boolean; readonly reason: string };
 
+/** Pause before running pods are adopted again that could not be read. */
+const adoptRetryMs = 1_000;
+
 /** The life of the control plane in one process. */
 export class IpamService {
   readonly allocator: Allocator;
@@ -120,16 +123,43 @@ export class IpamService {
    */
   configure(configuration: Configuration, about: ObjectRef | undefined): void {
     const isNew = this.reconfigure.apply(configuration, about);
-    if (isNew && this.#phase === "leading") {
-      this.#alignRecords();
-      this.pools.resync();
+    if (!isNew || this.#phase !== "leading") return;
+    // Addresses that are new to the configuration may be in pods already: no answer before those have records.
+    if (this.reclaim.podsWithoutRecord().length > 0) void this.#adopt(this.#term);
+    this.#alignRecords();
+    this.pools.resync();
+  }
+
+  async #adopt(term: number): Promise<void> {
+    this.#phase = "taking over";
+    this.#takeOverProblem = "";
+    while (term === this.#term) {
+      try {
+        await this.reclaim.adoptAll();
+        break;
+      } catch (error) {
+        this.#takeOverProblem = error instanceof Error ? error.message : String(error);
+        this.#ports.log.warn("running pods could not be adopted, it is tried again", {}, error);
+        await new Promise<void>((resolve) => {
+          this.#ports.clock.after(adoptRetryMs, resolve);
+        });
+      }
     }
+    if (term === this.#term) this.#phase = "leading";
   }
 
   #alignRecords(): void {
     this.reconfigure.alignRecords().catch((error: unknown) => {
       this.#ports.log.warn("records could not be brought in line, resync tries again", {}, error);
     });
+  }
+
+  /**
+   * Reads all records as a follower, so that questions are answered.
+   * @throws WorldError when they cannot be read; to be called again
+   */
+  async follow(): Promise<void> {
+    if (this.#phase === "following") await this.allocator.restore();
   }
 
   /**

@@ -129,10 +129,14 @@ export class Reclaim {
     metrics.time("resync_duration", (clock.nowMs() - startedMs) / 1000);
   }
 
+  /** Pods that carry an address without a record, so that it could be given to another. */
+  podsWithoutRecord(): readonly PodFacts[] {
+    return [...this.#ports.cluster.pods()].filter((pod) => this.#lacksRecord(pod));
+  }
+
   /** Enters the addresses of pods that carry them but have no record. To be awaited before the first filter or bind. */
   async adoptAll(): Promise<void> {
-    for (const pod of [...this.#ports.cluster.pods()]) {
-      if (!this.#lacksRecord(pod)) continue;
+    for (const pod of this.podsWithoutRecord()) {
       await this.#ports.podQueue.run(podIdText(pod.id), () => this.#adopt(pod));
     }
   }
@@ -239,7 +243,8 @@ export class Reclaim {
       pod,
       workload,
       ownedCount: this.#ownedCount(allocation),
-      isConfigured: view.topology.isConfigured(allocation.ip),
+      // Without any subnet nothing is known about what is configured, and nobody's address is taken for that.
+      isConfigured: view.topology.subnets.length === 0 || view.topology.isConfigured(allocation.ip),
     };
   }
 

@@ -166,7 +166,7 @@ export class Scheduling {
     if (!pod.wantsAddress) return nodeNames.map((nodeName) => ({ nodeName, score: 0 }));
     const context = await this.#contextOf(pod);
     const { view } = this.#ports.allocator;
-    const lastNodes = new Set(ownAllocations(context, view).map(({ nodeName }) => nodeName));
+    const lastNodes = this.#lastNodesOf(context);
     const sorted = this.#sortIntoZones(request);
     const scores = new Map<string, number>();
     for (const zone of sorted.zones.values()) {
@@ -185,6 +185,19 @@ export class Scheduling {
       if (typeof zone === "string") return { nodeName, score: 0 };
       return { nodeName, score: lastNodes.has(nodeName) ? 10 : (scores.get(zone.id) ?? 0) };
     });
+  }
+
+  /** Nodes on which the addresses that the pod has, or was promised, were used last. */
+  #lastNodesOf(context: PodContext): ReadonlySet<string> {
+    const { view } = this.#ports.allocator;
+    const promised = [...(view.holdOf(context.pod.uid)?.byZone.values() ?? [])].flat();
+    const allocations = [
+      ...ownAllocations(context, view),
+      ...promised.flatMap((ip) => view.get(ip) ?? []),
+    ];
+    return new Set(
+      allocations.map(({ nodeName, lastNodeName }) => (nodeName === "" ? lastNodeName : nodeName)),
+    );
   }
 
   /**
@@ -278,6 +291,7 @@ export class Scheduling {
         nodeName,
       });
       if (taken.kind === "lost") {
+        await allocator.whenWritten(taken.ip);
         await allocator.settleUnknown([taken.ip]);
         continue;
       }
@@ -356,6 +370,7 @@ export class Scheduling {
             allocator.view.phaseOf(allocation.ip) !== "idle",
         );
     if (foreign().length === 0) return undefined;
+    for (const { ip } of foreign()) await allocator.whenWritten(ip);
     let cause: unknown;
     try {
       await allocator.settleUnknown(foreign().map(({ ip }) => ip));

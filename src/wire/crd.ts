@@ -88,6 +88,7 @@ export function parseFloatingIp(json: unknown): Allocation | undefined {
     owner,
     policy: readPolicy(valueAt(json, "spec", "policy")),
     ...attribute,
+    lastNodeName: textAt(json, "spec", "lastNode") ?? "",
     updatedAtMs,
     isDraining: textAt(json, "spec", "state") === "Draining",
     version: textAt(json, "metadata", "resourceVersion") ?? "",
@@ -132,7 +133,8 @@ function refineOwner(owner: Owner, value: unknown): Owner {
   return agrees ? candidate : owner;
 }
 
-/** What `kubectl get fip` shows and selectors find; never read back, but for the API group of a custom workload. */
+/** What `kubectl get fip` shows and selectors find; never read back, but for the API group of a
+ * custom workload and the last node. */
 function structuredFields(allocation: Allocation): Readonly<Record<string, unknown>> {
   const { owner } = allocation;
   const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
@@ -150,6 +152,7 @@ function structuredFields(allocation: Allocation): Readonly<Record<string, unkno
     pod: pod?.name,
     pool,
     node: allocation.nodeName === "" ? undefined : allocation.nodeName,
+    lastNode: allocation.lastNodeName === "" ? undefined : allocation.lastNodeName,
   };
 }
 
@@ -452,6 +455,7 @@ export const floatingIpCrd = {
                   pod: text,
                   pool: text,
                   node: text,
+                  lastNode: text,
                 },
               },
             },

@@ -132,6 +132,7 @@ export const arbAllocation: fc.Arbitrary<Allocation> = fc
     return {
       ...record,
       nodeName: isPods && use !== "taken" ? nodeName : "",
+      lastNodeName: isPods ? "" : nodeName,
       podUid: isPods ? podUid : "",
       isDraining: isPods && use === "draining",
       version: "",
