@@ -118,8 +118,8 @@ class CutNodes implements NodeSlices {
     let end = -1;
     for (const position of positions) {
       const nodeStart = this.#marks[position * 4] as number;
-      // Neighbours that one comma separates are one piece with it: usually most nodes pass.
-      const isNeighbour = end >= 0 && nodeStart === end + 1 && this.#body[end] === comma;
+      // Neighbours with one byte between them, which then is the comma, are one piece: usually most nodes pass.
+      const isNeighbour = end >= 0 && nodeStart === end + 1;
       if (!isNeighbour) {
         if (end >= 0) pieces.push(this.#body.subarray(start, end), commaPiece);
         start = nodeStart;
