@@ -139,9 +139,10 @@ export class KubernetesClusterView implements ClusterView {
     ];
   }
 
-  /** Whether pods may have changed unseen: the cache is not filled or its watch is down. */
-  podsMayBeStale(): boolean {
-    return !this.#pods.watch.isSynced || !this.#pods.watch.isWatching;
+  /** Whether the pod may have changed unseen: the cache is not filled, its watch is down, or it shows another pod of that name. */
+  mayBeStale(pod: PodFacts): boolean {
+    const { watch } = this.#pods;
+    return !watch.isSynced || !watch.isWatching || this.pod(pod.id)?.uid !== pod.uid;
   }
 
   pod(id: PodId): PodFacts | undefined {

@@ -31,6 +31,8 @@ type KindPlace = {
 /** A kind that is being watched. */
 type WatchedKind = { readonly place: KindPlace; readonly cache: WatchCache<WorkloadState> };
 
+const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
 /** Groups of built-in kinds that own pods; records of the Go system name the kind alone. */
 const groupOfBuiltInKind: Readonly<Record<string, string>> = {
   job: "batch",
@@ -72,7 +74,7 @@ export class CustomWorkloads {
       client: options.client,
       log: options.log,
       collection: {
-        path: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        path: definitionsPath,
         what: "CustomResourceDefinitions",
       },
       ...(options.times === undefined ? {} : { times: options.times }),
@@ -124,7 +126,8 @@ export class CustomWorkloads {
     const found = this.#definitionOf(ref);
     let place: KindPlace | undefined;
     if (found.kind === "definition") place = placeOf(found.crd, this.#versionFor(found.crd));
-    // A kind without a definition may be built in or served by an aggregated API server; several definitions are several kinds.
+    // No definition seen: a kind that was installed a moment ago, a built-in one, or one of an aggregated API server. Several
+    // definitions are several kinds, and which of them is meant cannot be found out.
     else if (found.kind === "none") place = await this.#discover(ref);
     if (place === undefined) return { kind: "unknown", reason: found.reason };
     const answer = await this.#options.client.readJson({
@@ -291,16 +294,33 @@ export class CustomWorkloads {
     const plural = textAt(resource, "name");
     const kind = textAt(resource, "kind");
     if (plural === undefined || kind === undefined) return undefined;
-    const place: KindPlace = {
-      group,
-      version,
-      plural,
-      kind,
-      isNamespaced: valueAt(resource, "namespaced") === true,
-      replicasPath: kind === "ReplicationController" && group === "" ? ".spec.replicas" : undefined,
-    };
+    const crd = await this.#readDefinition(plural, group);
+    const place: KindPlace =
+      crd !== undefined
+        ? placeOf(crd, this.#versionFor(crd))
+        : {
+            group,
+            version,
+            plural,
+            kind,
+            isNamespaced: valueAt(resource, "namespaced") === true,
+            replicasPath:
+              kind === "ReplicationController" && group === "" ? ".spec.replicas" : undefined,
+          };
     this.#discovered.set(key, { place, atMs: performance.now() });
     return place;
+  }
+
+  /** The definition of a kind as it is now; undefined when it has none or it serves nothing. */
+  async #readDefinition(plural: string, group: string): Promise<CrdFacts | undefined> {
+    const name = `${plural}.${group}`;
+    const answer = await this.#options.client.readJson({
+      path: `${definitionsPath}/${segment(name)}`,
+      tried: `read CustomResourceDefinition ${name}`,
+    });
+    if (answer.kind === "missing") return undefined;
+    const crd = parseCustomResourceDefinition(answer.json);
+    return crd?.versions.some((version) => version.served) === true ? crd : undefined;
   }
 
   async #preferredVersion(group: string): Promise<string | undefined> {

@@ -13,17 +13,17 @@ import { type ApiClient, segment } from "./api-client.ts";
 export type KubernetesPodBinderOptions = {
   readonly client: ApiClient;
   /**
-   * Whether what we know of pods may be old (the watch is down). Then the pod is read first: API servers before 1.23 do not compare the
-   * uid of a Binding with the pod's and would bind another pod of the same name
+   * Whether what is known of the pod may be old (the watch is down, or shows another pod of that name). Then the pod is read first: API
+   * servers before 1.23 do not compare the uid of a Binding with the pod's and would bind another pod of the same name
    * (https://github.com/kubernetes/kubernetes/pull/105913).
    */
-  readonly mayBeStale: () => boolean;
+  readonly mayBeStale: (pod: PodFacts) => boolean;
 };
 
 /** Binds pods through the API server. */
 export class KubernetesPodBinder implements PodBinder {
   readonly #client: ApiClient;
-  readonly #mayBeStale: () => boolean;
+  readonly #mayBeStale: (pod: PodFacts) => boolean;
 
   constructor(options: KubernetesPodBinderOptions) {
     this.#client = options.client;
@@ -37,7 +37,7 @@ export class KubernetesPodBinder implements PodBinder {
   }): Promise<BindOutcome> {
     let { pod } = request;
     const tried = `bind pod ${pod.id.namespace}/${pod.id.name} to node ${request.nodeName}`;
-    if (this.#mayBeStale()) {
+    if (this.#mayBeStale(pod)) {
       const live = await this.#readPod(pod, tried);
       if (live === "gone") return { kind: "gone" };
       if (live.nodeName !== "") return this.#outcomeOfBound(live, request, tried);

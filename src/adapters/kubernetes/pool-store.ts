@@ -21,6 +21,9 @@ import { namespacedKeyOf, WatchCache } from "./watch-cache.ts";
 
 const groupPath = "/apis/galaxy.k8s.io/v1alpha1";
 
+/** How often a status is written again when the pool changed meanwhile; the next change of the figures writes it anyway. */
+const mostStatusAttempts = 3;
+
 /** A pool with its status as it stands, so that the same is not written again. */
 type KeptPool = { readonly parsed: PoolParse; readonly status: unknown };
 
@@ -60,7 +63,7 @@ export class KubernetesPoolStore implements PoolStore {
       },
       ...(times === undefined ? {} : { times }),
       keyOf: namespacedKeyOf,
-      project: (object) => ({ parsed: parsePool(object), status: valueAt(object, "status") }),
+      project: keptPool,
       changed: (key, after, before) => {
         if (isOnlyStatus(after, before)) return;
         if (after?.parsed.kind === "problem") {
@@ -139,30 +142,49 @@ export class KubernetesPoolStore implements PoolStore {
   }
 
   async writeStatus(pool: PoolFacts, status: PoolStatus): Promise<void> {
-    const kept = this.#cache.get(`${pool.namespace}/${pool.name}`);
-    const patch = formatPoolStatus(
-      {
-        size: pool.size,
-        allocated: status.allocated,
-        used: status.used,
-        condition: status.condition,
-      },
-      kept?.status,
-      this.#clock.nowMs(),
-    );
-    if (patch === undefined) return;
-    await this.#client.write({
-      method: "PATCH",
-      path: `${objectPath(pool)}/status`,
-      // A size that was taken away must be taken out of the status as well; another pool of that name must not get this status.
-      body: { metadata: { uid: pool.uid }, status: { size: null, ...patch } },
-      tried: `write the status of Pool ${pool.namespace}/${pool.name}`,
-    });
+    let current = this.#cache.get(`${pool.namespace}/${pool.name}`);
+    if (!isSamePool(current, pool)) current = await this.#readKept(pool);
+    for (let attempt = 1; attempt <= mostStatusAttempts; attempt += 1) {
+      // Gone, or another pool has the name: this status is not its own.
+      if (current?.parsed.kind !== "pool" || !isSamePool(current, pool)) return;
+      const patch = formatPoolStatus(
+        {
+          size: pool.size,
+          allocated: status.allocated,
+          used: status.used,
+          condition: status.condition,
+        },
+        current.status,
+        this.#clock.nowMs(),
+      );
+      if (patch === undefined) return;
+      const answer = await this.#client.write({
+        method: "PATCH",
+        path: `${objectPath(pool)}/status`,
+        // The API server compares no uid for a status, but the version; a size that was taken away must go from the status as well.
+        body: {
+          metadata: { resourceVersion: current.parsed.pool.version },
+          status: { size: null, ...patch },
+        },
+        tried: `write the status of Pool ${pool.namespace}/${pool.name}`,
+      });
+      if (answer.kind !== "conflict") return;
+      current = await this.#readKept(pool);
+    }
   }
 
   watch(listener: (poolName: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** The pool as it is now; undefined when it is gone. */
+  async #readKept(pool: PoolFacts): Promise<KeptPool | undefined> {
+    const answer = await this.#client.readJson({
+      path: objectPath(pool),
+      tried: `read Pool ${pool.namespace}/${pool.name}`,
+    });
+    return answer.kind === "missing" ? undefined : keptPool(answer.json);
   }
 
   #tell(poolName: string): void {
@@ -174,6 +196,15 @@ export class KubernetesPoolStore implements PoolStore {
       }
     }
   }
+}
+
+function keptPool(object: unknown): KeptPool {
+  return { parsed: parsePool(object), status: valueAt(object, "status") };
+}
+
+/** Whether it is this pool and not another one of its name. */
+function isSamePool(kept: KeptPool | undefined, pool: PoolFacts): boolean {
+  return kept?.parsed.kind === "pool" && kept.parsed.pool.uid === pool.uid;
 }
 
 /** Whether nothing changed but the status and, with it, the version: that is our own doing and no news. */
