@@ -127,7 +127,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   });
   const cluster = new KubernetesClusterView({ client, log });
   const watches = () => [...cluster.watches(), store.watchState, pools.watchState];
-  const binder = new KubernetesPodBinder({ client, mayBeStale: () => cluster.podsMayBeStale() });
+  const binder = new KubernetesPodBinder({ client, mayBeStale: (pod) => cluster.mayBeStale(pod) });
   const election = flags.leaderElect
     ? new LeaseElection({
         client,

@@ -4,6 +4,7 @@ import type { ApiClient } from "./api.ts";
 import { isReady, podsOf } from "./api.ts";
 import type { ControlPlane, ControlPlaneOptions, SchedulerOptions } from "./control-plane.ts";
 import { startControlPlane } from "./control-plane.ts";
+import type { FaultyApiProxy } from "./faulty-api-proxy.ts";
 import type { GalaxyIpam } from "./galaxy-ipam.ts";
 import { startGalaxyIpam } from "./galaxy-ipam.ts";
 import type { Pod } from "./kinds.ts";
@@ -49,6 +50,11 @@ export type ClusterOptions = {
   readonly simulation?: SimulatedNodesOptions;
   /** Flags of galaxy-ipam, after those of {@link quickFlags}. */
   readonly flags?: readonly string[];
+  /** Stands between galaxy-ipam and the API server; it is told where to forward to, and stays the caller's. */
+  readonly proxy?: FaultyApiProxy;
+  /** Ports of galaxy-ipam; free ones by default. */
+  readonly port?: number;
+  readonly apiPort?: number;
 };
 
 /** A resync each second, and leases that are over soon. */
@@ -66,8 +72,20 @@ export type Cluster = {
   readonly nodes: SimulatedNodes;
   /** The process that runs now. */
   ipam(): GalaxyIpam;
-  /** Ends the process with the signal and starts another one on the same ports; resolves when that is ready. */
-  restartIpam(signal?: NodeJS.Signals): Promise<void>;
+  /**
+   * Ends the process with the signal (SIGKILL by default) and starts another one on the same ports; resolves when that is ready, or
+   * listens when `isReady` is false.
+   */
+  restartIpam(
+    signal?: NodeJS.Signals,
+    options?: {
+      /** In place of those that the cluster was started with. */
+      readonly flags?: readonly string[];
+      readonly isReady?: boolean;
+      /** Between the end of the one and the start of the other. */
+      readonly meanwhile?: () => Promise<unknown>;
+    },
+  ): Promise<void>;
   /** Waits until a workload (label `app`) has exactly so many pods, all Ready. */
   readyPods(
     app: string,
@@ -83,7 +101,14 @@ export type Cluster = {
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const plane = await startControlPlane(options.plane ?? {});
   const { api } = plane;
-  const flags = [...quickFlags, ...(options.flags ?? [])];
+  const { proxy } = options;
+  proxy?.forwardTo(api.address);
+  const flagsWith = (more: readonly string[]) => [
+    ...quickFlags,
+    ...(proxy === undefined ? [] : [`--master=${proxy.url}`]),
+    ...more,
+  ];
+  const ownFlags = options.flags ?? [];
   const kubeconfig = plane.kubeconfigOf("galaxy-ipam");
   let nodes: SimulatedNodes | undefined;
   let ipam: GalaxyIpam | undefined;
@@ -93,7 +118,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     }
     nodes = await startSimulatedNodes(api, options.simulation ?? {});
     await nodes.add(options.nodes ?? fourNodes);
-    ipam = await startGalaxyIpam({ kubeconfig, flags });
+    ipam = await startGalaxyIpam({
+      kubeconfig,
+      flags: flagsWith(ownFlags),
+      ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.apiPort === undefined ? {} : { apiPort: options.apiPort }),
+    });
     await plane.startScheduler({ ...options.scheduler, extenderUrl: ipam.url });
     if (options.floatingips !== false) await ipam.whenReady();
   } catch (error) {
@@ -109,11 +139,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     api,
     nodes: simulated,
     ipam: () => current,
-    restartIpam: async (signal = "SIGKILL") => {
+    restartIpam: async (signal = "SIGKILL", restart = {}) => {
       const { port, apiPort } = current;
       await current.stop(signal);
+      await restart.meanwhile?.();
+      const flags = flagsWith(restart.flags ?? ownFlags);
       current = await startGalaxyIpam({ kubeconfig, flags, port, apiPort });
-      await current.whenReady();
+      if (restart.isReady !== false) await current.whenReady();
     },
     readyPods: (app, count, wait = {}) =>
       api.waitFor(
