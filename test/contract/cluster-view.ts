@@ -234,6 +234,7 @@ export function describeClusterView(
             const state = await view.readWorkload(ref);
             assert.equal(state.kind === "present" && state.uid, made.controller.uid);
             await sees("3 replicas", () => replicasSeen(ref) === 3);
+            watcher.forget();
             await world.scale(made, 1);
             assert.equal(await replicasNow(ref), 1);
             await watcher.sees("the workload to be scaled", aboutIt);

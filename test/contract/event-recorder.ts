@@ -61,8 +61,8 @@ export function describeEventRecorder(
         ];
         for (const note of notes) recorder.record(note);
         assert.deepEqual(
-          byMessage(await shown(events, 2)),
-          byMessage(notes.map((note) => ({ ...note, count: 1 }))),
+          sorted(await shown(events, 2)),
+          sorted(notes.map((note) => ({ ...note, count: 1 }))),
         );
       }));
 
@@ -72,25 +72,27 @@ export function describeEventRecorder(
           about: aboutPod(namespace, "web-0"),
           type: "Warning",
           reason: "NoAddress",
-          message: "m0",
+          message: "free some",
         };
         const others: EventNote[] = [
-          { ...note, about: aboutPod(namespace, "web-1"), message: "m1" },
-          { ...note, reason: "Other", message: "m2" },
-          { ...note, message: "m3" },
+          { ...note, about: { ...note.about, name: "web-1" } },
+          { ...note, about: { ...note.about, uid: "uid-of-the-next-web-0" } },
+          { ...note, type: "Normal" },
+          { ...note, reason: "Other" },
+          { ...note, message: "extend the ranges" },
         ];
         for (let times = 0; times < 3; times += 1) recorder.record({ ...note });
         for (const other of others) recorder.record(other);
         const seen = await waitUntil(
-          "a count of 3 and three other events",
+          "a count of 3 and five other events",
           events,
-          (all) => all.length >= 4 && all.some((event) => event.count === 3),
+          (all) => all.length >= 6 && all.some((event) => event.count === 3),
           { everyMs: 10, timeoutMs: 20_000 },
         );
-        assert.deepEqual(byMessage(seen), [
-          { ...note, count: 3 },
-          ...others.map((other) => ({ ...other, count: 1 })),
-        ]);
+        assert.deepEqual(
+          sorted(seen),
+          sorted([{ ...note, count: 3 }, ...others.map((other) => ({ ...other, count: 1 }))]),
+        );
       }));
 
     it("takes 2,000 notes without throwing", () =>
@@ -118,6 +120,8 @@ function shown(
   });
 }
 
-function byMessage<T extends EventNote>(notes: readonly T[]): readonly T[] {
-  return notes.toSorted((a, b) => (a.message < b.message ? -1 : 1));
+function sorted<T extends EventNote>(notes: readonly T[]): readonly T[] {
+  const textOf = ({ about, type, reason, message }: T) =>
+    [about.name, about.uid, type, reason, message].join(" ");
+  return notes.toSorted((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
 }

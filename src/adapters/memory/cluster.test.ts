@@ -119,6 +119,19 @@ describe("MemoryCluster whose watches are interrupted", () => {
 });
 
 describe("MemoryCluster", () => {
+  it("delivers events after the verb that caused them, and none to a listener stopped in between", async () => {
+    const cluster = new MemoryCluster();
+    const view = new MemoryClusterView(cluster);
+    const told: string[] = [];
+    view.watch(() => told.push("kept"));
+    const stop = view.watch(() => told.push("stopped"));
+    cluster.putNode(aNode("n1"));
+    assert.equal(told.length, 0);
+    stop();
+    await settle();
+    assert.deepEqual(told, ["kept"]);
+  });
+
   it("tells nothing of pods that have nothing to do with addresses, until they do", async () => {
     const cluster = new MemoryCluster();
     const told: string[] = [];
