@@ -264,7 +264,10 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
         `pod ${podIdText(pod.id)} asks for in k8s.v1.cni.galaxy.io/ip-families`,
     );
   }
-  const own = ownAllocations(context, view);
+  // What the configuration does not list any more stays with this pod, but does not go to the next one of its name.
+  const own = ownAllocations(context, view).filter(
+    (allocation) => allocation.podUid === pod.uid || topology.isConfigured(allocation.ip),
+  );
   const ownTier = offer(own.filter((allocation) => topology.zoneMayUse(zone, allocation.ip)));
   // An address that the pod has and still asks for pins it: it must not be traded for one of another subnet.
   if (countServable(slots, [ownTier]) < countServable(slots, [offer(own)])) {
@@ -274,8 +277,10 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
     );
   }
   const held = view.holdOf(pod.uid)?.byZone.get(zone.id) ?? [];
+  // A record that appeared meanwhile (an operator's, an adopted pod's) takes its address out of the promise.
+  const isStillHeld = (ip: Ip): boolean => view.heldBy(ip) === pod.uid && isOpen(view, ip, pod.uid);
   const heldTier: Tier = (slot, limit) =>
-    held.filter((ip) => slotAccepts(slot, ip) && isOpen(view, ip, pod.uid)).slice(0, limit);
+    held.filter((ip) => slotAccepts(slot, ip) && isStillHeld(ip)).slice(0, limit);
   const reserved = reservedFor(context, view).filter((allocation) =>
     zone.subnetIndexes.includes(topology.subnetIndexOf(ipToNumber(allocation.ip))),
   );
