@@ -35,7 +35,8 @@ export function startProgram(options: {
   const log = openSync(options.logFile, "a");
   const [file, args] = boundToParent(options.file, options.args);
   const env = { ...process.env, ...options.env };
-  const child = spawn(file, args, { stdio: ["ignore", log, log], env });
+  // In a session of its own, Ctrl-C in a terminal reaches only its parent, which stops it in order.
+  const child = spawn(file, args, { stdio: ["ignore", log, log], env, detached: true });
   closeSync(log);
   let isStopping = false;
   living.add(child);
