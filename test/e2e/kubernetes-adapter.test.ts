@@ -77,7 +77,7 @@ describe("the Kubernetes adapter on a real API server", { skip }, () => {
     view.watch((event) => clusterEvents.push(event));
     for (const part of [store, view, poolStore]) {
       part.start();
-      closers.push(() => part.stop());
+      closers.push(async () => part.stop());
     }
     await Promise.all([store.whenSynced(), view.whenSynced(), poolStore.whenSynced()]);
   });
@@ -755,7 +755,7 @@ describe("the Kubernetes adapter on a real API server", { skip }, () => {
         times,
       });
       source.start();
-      closers.push(() => source.stop());
+      closers.push(async () => source.stop());
       const last = async (kind: string, text?: string) =>
         waitUntil(
           `${kind} to be told`,

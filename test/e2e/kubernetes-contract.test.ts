@@ -84,7 +84,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
   });
 
   after(async () => {
-    await view?.stop();
+    view?.stop();
     client?.close();
     await plane?.stop();
   });
@@ -124,7 +124,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
           await observer.create(aFloatingIp({ ip: ipText, key: "hello-xx", policy: 2 }));
         },
         stop: async () => {
-          await store.stop();
+          store.stop();
           other.close();
           await observer.deleteAll({ kind: floatingIps });
         },
@@ -169,7 +169,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
         };
       },
       stop: async () => {
-        await Promise.all([store.stop(), foreign.stop()]);
+        for (const each of [store, foreign]) each.stop();
         await deleteAll();
       },
     };
@@ -297,7 +297,8 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
           await observer.delete(kindOf(ref), ref, { propagationPolicy: "Background" });
         },
         stop: async () => {
-          for (const kind of [pods, deployments, statefulSets, replicaSets] as const) {
+          const kinds: readonly Kind[] = [pods, deployments, statefulSets, replicaSets];
+          for (const kind of kinds) {
             await observer.deleteAll({ kind, namespace }, { gracePeriodSeconds: 0 });
           }
         },

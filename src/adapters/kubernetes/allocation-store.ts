@@ -96,9 +96,9 @@ export class KubernetesAllocationStore implements AllocationStore {
     return this.#watch.whenSynced();
   }
 
-  /** Ends the watch; resolves when nothing will be told any more. */
-  stop(): Promise<void> {
-    return this.#watch.stop();
+  /** Ends the watch: nothing is told any more. */
+  stop(): void {
+    this.#watch.stop();
   }
 
   /** The state of the watch, for health and metrics. */

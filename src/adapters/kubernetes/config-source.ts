@@ -74,9 +74,9 @@ export class ConfigMapSource {
     this.watchState.start();
   }
 
-  /** Ends the watch; resolves when nothing will be told any more. */
-  stop(): Promise<void> {
-    return this.watchState.stop();
+  /** Ends the watch: nothing is told any more. */
+  stop(): void {
+    this.watchState.stop();
   }
 
   #read(object: unknown): ConfigText {

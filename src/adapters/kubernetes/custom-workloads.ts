@@ -65,7 +65,6 @@ export class CustomWorkloads {
   readonly #versions = new Map<string, string>();
   readonly #waiting = new Map<string, WorkloadRef>();
   readonly #discovered = new Map<string, { readonly place: KindPlace; readonly atMs: number }>();
-  readonly #stopped: Promise<void>[] = [];
   #isStopped = false;
 
   constructor(options: CustomWorkloadsOptions) {
@@ -94,14 +93,10 @@ export class CustomWorkloads {
   }
 
   /** Ends all watches. */
-  async stop(): Promise<void> {
+  stop(): void {
     this.#isStopped = true;
-    const kinds = [...this.#kinds.values()];
-    await Promise.all([
-      this.crds.watch.stop(),
-      ...kinds.map(({ cache }) => cache.watch.stop()),
-      ...this.#stopped,
-    ]);
+    this.crds.watch.stop();
+    for (const { cache } of this.#kinds.values()) cache.watch.stop();
   }
 
   /** Remembers which version of its kind a pod's owner reference names. */
@@ -256,7 +251,7 @@ export class CustomWorkloads {
       );
       const wanted = crd && placeOf(crd, this.#versionFor(crd));
       if (isDeepStrictEqual(place, wanted)) continue;
-      this.#stopped.push(cache.watch.stop());
+      cache.watch.stop();
       if (wanted === undefined) this.#kinds.delete(key);
       else this.#kinds.set(key, this.#startKind(wanted));
     }

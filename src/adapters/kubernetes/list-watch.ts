@@ -54,7 +54,7 @@ export class ListWatch {
   readonly #idleLimitMs: number;
   readonly #stopping = new AbortController();
   readonly #firstList = Promise.withResolvers<void>();
-  #running: Promise<void> | undefined;
+  #isStarted = false;
   #resourceVersion: string | undefined;
   #isSynced = false;
   #isWatching = false;
@@ -112,13 +112,14 @@ export class ListWatch {
 
   /** Begins; returns at once. */
   start(): void {
-    this.#running ??= this.#run();
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    void this.#run();
   }
 
-  /** Ends for good; resolves when nothing will be told any more. */
-  async stop(): Promise<void> {
+  /** Ends for good: nothing is told any more. A list that is being read is not waited for; closing the client ends its request. */
+  stop(): void {
     this.#stopping.abort();
-    await this.#running;
   }
 
   /** Never rejects: whatever happens is logged and tried again. */
@@ -175,6 +176,7 @@ export class ListWatch {
       if (!tells) break;
       for (const item of page.items) this.#tell(() => listener.seen(item));
     }
+    if (this.#stopping.signal.aborted) return;
     this.#tell(() => listener.listEnds());
     this.#resourceVersion = resourceVersion;
     this.#isSynced = true;
@@ -294,6 +296,7 @@ export class ListWatch {
   }
 
   #tell(action: () => void): void {
+    if (this.#stopping.signal.aborted) return;
     try {
       action();
     } catch (error) {

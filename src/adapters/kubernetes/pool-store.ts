@@ -85,9 +85,9 @@ export class KubernetesPoolStore implements PoolStore {
     return this.#cache.watch.whenSynced();
   }
 
-  /** Ends the watch; resolves when nothing will be told any more. */
-  stop(): Promise<void> {
-    return this.#cache.watch.stop();
+  /** Ends the watch: nothing is told any more. */
+  stop(): void {
+    this.#cache.watch.stop();
   }
 
   /** The state of the watch, for health and metrics. */
