@@ -241,7 +241,8 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   await service.stop();
   await election?.stop();
   await configuration.stop();
-  await Promise.all([cluster.stop(), pools.stop(), store.stop(), events.stop()]);
+  for (const part of [cluster, pools, store]) part.stop();
+  await events.stop();
   await api.close();
   client.close();
 }
@@ -313,7 +314,7 @@ function configurationSource(
       }
     },
   });
-  return { start: async () => source.start(), stop: () => source.stop() };
+  return { start: async () => source.start(), stop: async () => source.stop() };
 }
 
 async function readTls(flags: IpamFlags): Promise<TlsKeyPair | undefined> {
