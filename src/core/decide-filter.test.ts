@@ -65,6 +65,7 @@ function present(replicas: number | undefined, rolloutDeadlock?: string): Worklo
   return { kind: "present", uid: "w", replicas, firstOrdinal: 0, rolloutDeadlock };
 }
 
+const noWorkload: WorkloadState = { kind: "gone" };
 const deployment = aDeploymentRef({ name: "dp" });
 const statefulSet = aStatefulSetRef();
 const tapp: WorkloadRef = {
@@ -259,7 +260,9 @@ test("which policies are possible for which pods", () => {
       },
     },
   ];
-  for (const { name, workload, state = { kind: "gone" }, expected } of rows) {
+  for (const row of rows) {
+    const { name, workload, expected } = row;
+    const state = row.state ?? noWorkload;
     for (const policy of ["pod-delete", "immutable", "never"] as const) {
       const context = aContext({ workload, workloadState: state, pod: { name, policy } });
       assert.equal(

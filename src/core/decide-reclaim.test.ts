@@ -97,7 +97,7 @@ const states: Readonly<Record<string, WorkloadState>> = {
 };
 
 /** What the workload's state makes of an address, the same for all states or by state. */
-type Row = string | Readonly<Record<keyof typeof states & string, string>>;
+type Row = string | Readonly<Record<string, string>>;
 
 const released = "release: policy pod-delete";
 const unsupported = "release: policy not supported";

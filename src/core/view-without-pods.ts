@@ -24,7 +24,7 @@ export function viewWithoutPods(
     allocations.filter((allocation) => !isVictim(allocation));
   return {
     topology: view.topology,
-    size: view.size,
+    size: view.size - victims.filter(({ ip }) => view.get(ip) !== undefined).length,
     get: (ip: Ip) => {
       const allocation = view.get(ip);
       return allocation !== undefined && isVictim(allocation) ? undefined : allocation;
