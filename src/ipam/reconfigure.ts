@@ -2,6 +2,8 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
+import type { Ip } from "../core/ip.ts";
+import { compareIps } from "../core/ip.ts";
 import type { PodSubnet } from "../core/subnets.ts";
 import { Topology } from "../core/subnets.ts";
 import type { EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
@@ -115,8 +117,8 @@ export class Reconfigure {
     const { topology } = allocator.view;
     // An empty configuration says nothing about the addresses that are there: somebody may be about to fill it in.
     if (!this.#status.isConfigured || topology.subnets.length === 0) return;
-    const dropped: string[] = [];
-    const draining: string[] = [];
+    const dropped: Ip[] = [];
+    const draining: Ip[] = [];
     const work: (() => Promise<unknown>)[] = [];
     for (const allocation of allocator.view.all()) {
       if (allocator.view.phaseOf(allocation.ip) !== "idle") continue;
@@ -159,19 +161,22 @@ function isReservation({ owner }: Allocation): boolean {
   return owner.kind === "workload" || owner.kind === "pool" || owner.kind === "pod";
 }
 
-function some(ips: readonly string[]): string {
-  return ips.length <= 10
-    ? ips.join(", ")
-    : `${ips.slice(0, 10).join(", ")} and ${ips.length - 10} more`;
+/** The lowest ten in order, so that the same event comes with the same words. */
+function some(ips: readonly Ip[]): string {
+  const sorted = ips.toSorted(compareIps);
+  return sorted.length <= 10
+    ? sorted.join(", ")
+    : `${sorted.slice(0, 10).join(", ")} and ${sorted.length - 10} more`;
 }
 
-/** Runs all tasks, some at a time; the first failure is thrown when all of its batch have ended. */
+/** Runs all tasks, some at a time; the first failure is thrown when all have ended, so that one record holds up no other. */
 async function inBatches(tasks: readonly (() => Promise<unknown>)[], size: number): Promise<void> {
+  let failed: PromiseRejectedResult | undefined;
   for (let start = 0; start < tasks.length; start += size) {
     const results = await Promise.allSettled(
       tasks.slice(start, start + size).map((task) => task()),
     );
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed?.status === "rejected") throw failed.reason;
+    failed ??= results.find((result) => result.status === "rejected");
   }
+  if (failed !== undefined) throw failed.reason;
 }
