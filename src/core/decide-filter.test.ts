@@ -262,7 +262,7 @@ test("which policies are possible for which pods", () => {
   ];
   for (const row of rows) {
     const { name, workload, expected } = row;
-    const state = row.state ?? noWorkload;
+    const state: WorkloadState = row.state ?? noWorkload;
     for (const policy of ["pod-delete", "immutable", "never"] as const) {
       const context = aContext({ workload, workloadState: state, pod: { name, policy } });
       assert.equal(
