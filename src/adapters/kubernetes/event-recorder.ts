@@ -18,6 +18,9 @@ const mostRemembered = 4096;
 /** Longest message of an event that the API server takes (core/v1 validation). */
 const longestMessage = 1024;
 
+/** Time limit of one write; what is in flight when the program stops is waited for. */
+const writeLimitMs = 3000;
+
 /** What the recorder needs. */
 export type KubernetesEventRecorderOptions = {
   readonly client: ApiClient;
@@ -147,6 +150,7 @@ export class KubernetesEventRecorder implements EventRecorder {
           path: `${path}/${segment(event.name)}`,
           body: { count, lastTimestamp },
           tried,
+          timeLimitMs: writeLimitMs,
         });
         // Events live for an hour; one that is gone is written anew.
         if (answer.kind !== "missing") return;
@@ -157,6 +161,7 @@ export class KubernetesEventRecorder implements EventRecorder {
         path,
         body: this.#format(event, namespace, count),
         tried,
+        timeLimitMs: writeLimitMs,
       });
     } catch (error) {
       this.#known.delete(key);
