@@ -34,7 +34,11 @@ const narrow = new Topology([
   aPodSubnet({ cidr: "10.0.2.0/24", ranges: ["10.0.2.3~10.0.2.6"] }),
   aPodSubnet({ cidr: "10.0.1.0/24", ranges: ["10.0.1.2~10.0.1.3"] }),
 ]);
-const topologies = [wide, narrow, new Topology([])];
+/** What were two pod subnets is one here. */
+const merged = new Topology([
+  aPodSubnet({ cidr: "10.0.0.0/16", ranges: ["10.0.1.2~10.0.1.5", "10.0.2.2~10.0.2.6"] }),
+]);
+const topologies = [wide, narrow, merged, new Topology([])];
 
 const universe = [...topologies.flatMap(configuredIps), ip("10.0.1.7"), ip("10.9.9.9")].filter(
   (address, index, all) => all.indexOf(address) === index,
@@ -541,4 +545,10 @@ test("released addresses keep their place through a change of configuration, tho
     "10.0.2.3",
     "10.0.1.2",
   ]);
+  table.configure(merged);
+  assert.deepEqual(table.freeFor(anyIpv4, [0], 99).slice(-2), ["10.0.2.3", "10.0.1.2"]);
+  table.configure(wide);
+  assert.deepEqual(table.freeFor(anyIpv4, [0, 1], 99).slice(-2), ["10.0.2.3", "10.0.1.2"]);
+  table.configure(merged);
+  assert.deepEqual(table.freeFor(anyIpv4, [0], 99).slice(-2), ["10.0.2.3", "10.0.1.2"]);
 });

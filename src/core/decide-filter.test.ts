@@ -422,6 +422,10 @@ test("a pod with two addresses, or with an address and a promise, counts once ag
   const boundAndHeld = aTable(dpAddress("10.0.70.2", "dp-old"));
   boundAndHeld.hold(aHold({ podUid: "uid-ns1-dp-old", workload: deployment }));
   assert.equal(because(dpContext("immutable", present(2)), boundAndHeld), undefined);
+  assert.match(
+    messageOf(dpContext("immutable", present(1)), boundAndHeld),
+    /^deployment dp has allocated 1 ips with replicas of 1,/,
+  );
 });
 
 test("a pod that has its addresses already is not counted again", () => {
