@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { aNode, aPod, aPodSubnet, controlledBy } from "../../test/builders.ts";
 import { IpamWorld } from "../../test/ipam-world.ts";
+import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
 
 async function smallWorld(): Promise<IpamWorld> {
   const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.4"] })]);
@@ -63,4 +64,41 @@ test("a follower says who leads and a leader takes over what is there", async ()
   });
   assert.equal(other.service.allocator.view.size, 1);
   assert.deepEqual(other.service.readiness(), { isReady: true, reason: "ok" });
+});
+
+test("a pod that carries an address which is reserved for somebody else is reported, and nothing is changed", async () => {
+  const world = await smallWorld();
+  world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 1 });
+  await world.schedule(dbPod("db-0", "first"));
+  await world.deletePod({ namespace: "ns1", name: "db-0" });
+  const before = world.lines();
+  world.cluster.putPod(
+    aPod({ name: "stray", nodeName: "n1", phase: "Running", assignedIps: ["10.0.70.2"] }),
+  );
+  await world.settle();
+  await world.resync();
+  assert.deepEqual(world.lines(), before);
+  const told = world.events.events().filter(({ reason }) => reason === "FloatingIPConflict");
+  assert.match(
+    told[0]?.message ?? "",
+    /pod ns1\/stray carries address 10\.0\.70\.2, whose record belongs to ns1\/db-0/,
+  );
+});
+
+test("a record that was edited by hand follows its pod without a conflict", async () => {
+  const world = await smallWorld();
+  world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 1 });
+  await world.schedule(dbPod("db-0", "first"));
+  const lines = world.lines();
+  const [record] = world.records();
+  assert.ok(record);
+  const byHand = new MemoryAllocationStore(world.cluster);
+  await byHand.update({ ...record, podUid: "nobody", nodeName: "elsewhere" });
+  await world.settle();
+  await world.resync();
+  assert.deepEqual(world.lines(), lines);
+  assert.deepEqual(
+    world.events.events().filter(({ reason }) => reason === "FloatingIPConflict"),
+    [],
+  );
 });

@@ -348,7 +348,7 @@ export class Reclaim {
     const { view } = this.#ports.allocator;
     return pod.assignedIps.some((ip) => {
       const allocation = view.get(ip);
-      return allocation === undefined || (isBound(allocation) && allocation.podUid !== pod.uid);
+      return allocation === undefined || isOfSomebodyElse(allocation, pod);
     });
   }
 
@@ -362,8 +362,7 @@ export class Reclaim {
       const { view } = allocator;
       const existing = view.get(ip);
       if (existing !== undefined) {
-        if (existing.podUid !== pod.uid && isBound(existing))
-          this.#reportConflict(ip, existing, pod);
+        if (isOfSomebodyElse(existing, pod)) this.#reportConflict(ip, existing, pod);
         continue;
       }
       if (!view.topology.isConfigured(ip)) {
@@ -454,6 +453,15 @@ export class Reclaim {
         "Delete the pod to give the address back",
     });
   }
+}
+
+/**
+ * Whether a record of an address that the pod carries says that it is another's, be it in use or reserved. One of an earlier pod of the
+ * same name is not: reclaim lets it follow the pod.
+ */
+function isOfSomebodyElse({ owner, podUid }: Allocation, pod: PodFacts): boolean {
+  if (podUid === pod.uid) return false;
+  return owner.kind !== "pod" || podIdText(owner.pod) !== podIdText(pod.id);
 }
 
 function aboutPod(pod: PodFacts): ObjectRef {
