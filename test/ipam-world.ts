@@ -18,6 +18,7 @@ import type { PodSubnet } from "../src/core/subnets.ts";
 import { IpamService } from "../src/ipam/ipam-service.ts";
 import type { BindReply, FilterReply } from "../src/ipam/scheduling.ts";
 import type { AllocationStore } from "../src/ports/allocation-store.ts";
+import type { ClusterView } from "../src/ports/cluster-view.ts";
 import type { PodBinder } from "../src/ports/pod-binder.ts";
 
 /** Settings of the world's service, milliseconds. */
@@ -42,6 +43,7 @@ export const configurationObject = {
 export type WorldParts = {
   readonly store?: (cluster: MemoryCluster) => AllocationStore;
   readonly binder?: (cluster: MemoryCluster) => PodBinder;
+  readonly view?: (cluster: MemoryCluster) => ClusterView;
   /** Takes part in a world that exists: another process over the same cluster. */
   readonly cluster?: MemoryCluster;
   readonly clock?: ManualClock;
@@ -67,7 +69,7 @@ export class IpamWorld {
         store: (parts.store ?? ((cluster) => new MemoryAllocationStore(cluster)))(this.cluster),
         binder: (parts.binder ?? ((cluster) => new MemoryPodBinder(cluster)))(this.cluster),
         pools: new MemoryPoolStore(this.cluster),
-        cluster: new MemoryClusterView(this.cluster),
+        cluster: (parts.view ?? ((cluster) => new MemoryClusterView(cluster)))(this.cluster),
         events: this.events,
         clock: this.clock,
         leadership: this.leadership,

@@ -3,7 +3,7 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
-import type { AllocationView, Hold } from "../core/allocation-table.ts";
+import type { AllocationView, EntryPhase, Hold } from "../core/allocation-table.ts";
 import { AllocationTable } from "../core/allocation-table.ts";
 import type { PlannedAddress } from "../core/decide-filter.ts";
 import type { FreeOrigin } from "../core/free-addresses.ts";
@@ -63,6 +63,9 @@ type StepOutcome =
   | { readonly kind: "lost" }
   | { readonly kind: "failed"; readonly error: unknown };
 
+/** Stands in for the version of a record that could not be read; equal to none. */
+const unreadVersion = "unread";
+
 /** Owns the table. Reads go through {@link Allocator.view}. */
 export class Allocator {
   readonly #table = new AllocationTable();
@@ -72,6 +75,8 @@ export class Allocator {
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
   /** Who waits for a write of an address to end. */
   readonly #writeWaiters = new Map<Ip, (() => void)[]>();
+  /** Addresses that are free in memory although a change of their record was seen that could not be read. */
+  readonly #unread = new Set<Ip>();
   /** What the watch showed while all records were being read; undefined when they are not. */
   #seenWhileRestoring: AllocationEvent[] | undefined;
 
@@ -101,14 +106,21 @@ export class Allocator {
    * @throws WorldError when they cannot be read; memory stays as it was
    */
   async restore(): Promise<void> {
-    this.#seenWhileRestoring ??= [];
+    const seen = [...(this.#seenWhileRestoring ?? [])];
+    this.#seenWhileRestoring = seen;
+    // Of two at once the one that began last decides: what the other read may be older than what was written since.
+    const isLatest = () => this.#seenWhileRestoring === seen;
     try {
       const allocations = await this.#ports.store.list();
-      this.#table.load(allocations);
+      if (isLatest()) {
+        this.#table.load(allocations);
+        this.#unread.clear();
+      }
     } finally {
-      const seen = this.#seenWhileRestoring ?? [];
-      this.#seenWhileRestoring = undefined;
-      for (const event of seen) this.observe(event);
+      if (isLatest()) {
+        this.#seenWhileRestoring = undefined;
+        for (const event of seen) this.observe(event);
+      }
     }
   }
 
@@ -120,7 +132,11 @@ export class Allocator {
     const before = new Map([...this.#table.all()].map((allocation) => [allocation.ip, allocation]));
     const found = await this.#ports.store.list();
     for (const allocation of found) {
-      before.delete(allocation.ip);
+      const { ip } = allocation;
+      const known = before.get(ip);
+      before.delete(ip);
+      // What changed in memory while the list was read is newer than the list; what left memory must not come back by it.
+      if (this.#table.get(ip) !== known) continue;
       this.observe({ kind: "changed", allocation });
     }
     // What entered memory while the list was read is not missing in it.
@@ -399,6 +415,11 @@ export class Allocator {
   /** Reads records whose state is unknown. @throws WorldError when they cannot be read */
   async settleUnknown(ips: Iterable<Ip>): Promise<void> {
     for (const ip of ips) {
+      if (this.#table.get(ip) === undefined && this.#unread.has(ip)) {
+        this.#unread.delete(ip);
+        await this.#compare(ip);
+        continue;
+      }
       if (this.#table.phaseOf(ip) !== "unsettled") continue;
       const before = this.#table.get(ip) as Allocation;
       const found = await this.#ports.store.read(ip);
@@ -410,9 +431,11 @@ export class Allocator {
 
   /** Addresses whose record must be read before anything else happens to them. */
   unsettled(): readonly Ip[] {
-    return [...this.#table.all()]
-      .filter((allocation) => this.#table.phaseOf(allocation.ip) === "unsettled")
-      .map((allocation) => allocation.ip);
+    const unsettled = new Set(this.#unread);
+    for (const { ip } of this.#table.all()) {
+      if (this.#table.phaseOf(ip) === "unsettled") unsettled.add(ip);
+    }
+    return [...unsettled];
   }
 
   /** Memory follows what was read from the store. */
@@ -421,7 +444,7 @@ export class Allocator {
       this.#table.put(found, "idle");
       this.#afterWrite(ip);
       if (!sameRecord(before, found)) this.#tell({ before, after: found, origin: "store" });
-    } else if (isBound(before)) {
+    } else if (mayBeInAPod(before)) {
       this.#table.setPhase(ip, "lost");
       this.#afterWrite(ip);
       this.#tell({ before, after: before, origin: "store" });
@@ -456,10 +479,8 @@ export class Allocator {
       if (event.kind === "changed") this.#adopt(event.allocation);
       return;
     }
-    if (phase === "writing" || phase === "leaving") {
-      const seen = this.#seenWhileWriting.get(ip) ?? [];
-      seen.push(version);
-      this.#seenWhileWriting.set(ip, seen);
+    if (isWriting(phase)) {
+      this.#seeWhileWriting(ip, version);
       return;
     }
     if (current.version === version) return;
@@ -478,7 +499,7 @@ export class Allocator {
   async whenWritten(ip: Ip): Promise<void> {
     for (;;) {
       const phase = this.#table.phaseOf(ip);
-      if (phase !== "writing" && phase !== "leaving") return;
+      if (!isWriting(phase)) return;
       await new Promise<void>((resolve) => {
         const waiters = this.#writeWaiters.get(ip) ?? [];
         waiters.push(resolve);
@@ -499,20 +520,35 @@ export class Allocator {
   }
 
   async #verify(ip: Ip): Promise<void> {
+    try {
+      await this.#compare(ip);
+    } catch (error) {
+      this.#ports.log.warn("record could not be read after a change was seen", { ip }, error);
+    }
+  }
+
+  /**
+   * Reads the record of an address; memory follows. What cannot be followed now, because a write is under way or the record cannot be
+   * read, is remembered: forgetting it would leave an address free in memory that is not.
+   * @throws WorldError when it cannot be read
+   */
+  async #compare(ip: Ip): Promise<void> {
     const before = this.#table.get(ip);
     let found: Allocation | undefined;
     try {
       found = await this.#ports.store.read(ip);
     } catch (error) {
-      if (this.#table.get(ip) === before && this.#table.phaseOf(ip) === "idle") {
-        this.#table.setPhase(ip, "unsettled");
-      }
-      this.#ports.log.warn("record could not be read after a change was seen", { ip }, error);
-      return;
+      const phase = this.#table.phaseOf(ip);
+      if (phase === undefined) this.#unread.add(ip);
+      else if (phase === "idle" || phase === "lost") this.#table.setPhase(ip, "unsettled");
+      else if (isWriting(phase)) this.#seeWhileWriting(ip, unreadVersion);
+      throw error;
     }
-    const phase = this.#table.phaseOf(ip);
-    if (this.#table.get(ip) !== before || phase === "writing" || phase === "leaving") return;
-    if (before === undefined) {
+    const current = this.#table.get(ip);
+    if (isWriting(this.#table.phaseOf(ip))) this.#seeWhileWriting(ip, found?.version);
+    else if (current !== before) {
+      if (current?.version !== found?.version) void this.#verify(ip);
+    } else if (before === undefined) {
       if (found !== undefined) this.#adopt(found);
     } else if (found?.version !== before.version) {
       this.#ports.metrics.count("repairs", {
@@ -520,6 +556,12 @@ export class Allocator {
       });
       this.#settle(ip, before, found);
     }
+  }
+
+  #seeWhileWriting(ip: Ip, version: string | undefined): void {
+    const seen = this.#seenWhileWriting.get(ip) ?? [];
+    seen.push(version);
+    this.#seenWhileWriting.set(ip, seen);
   }
 
   #tell(change: AllocationChange): void {
@@ -543,6 +585,19 @@ export class Allocator {
       message: `this instance does not lead (leader: ${leader === "" ? "unknown" : leader}); ask the leader`,
     });
   }
+}
+
+function isWriting(phase: EntryPhase | undefined): boolean {
+  return phase === "writing" || phase === "leaving";
+}
+
+/**
+ * Whether a pod may have the address although its record is gone: the record named one, or it was one of an operator, who may have put
+ * it in the place of a living pod's.
+ */
+function mayBeInAPod(allocation: Allocation): boolean {
+  const { kind } = allocation.owner;
+  return isBound(allocation) || kind === "admin" || kind === "foreign";
 }
 
 /** Whether two records say the same, whatever their version and time. */

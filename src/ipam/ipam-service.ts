@@ -123,6 +123,7 @@ export class IpamService {
    */
   configure(configuration: Configuration, about: ObjectRef | undefined): void {
     const isNew = this.reconfigure.apply(configuration, about);
+    // A take-over that is under way looks at the configuration again before it ends.
     if (!isNew || this.#phase !== "leading") return;
     // Addresses that are new to the configuration may be in pods already: no answer before those have records.
     if (this.reclaim.podsWithoutRecord().length > 0) void this.#adopt(this.#term);
@@ -135,7 +136,7 @@ export class IpamService {
     this.#takeOverProblem = "";
     while (term === this.#term) {
       try {
-        await this.reclaim.adoptAll();
+        await this.#adoptUnderOneTopology();
         break;
       } catch (error) {
         this.#takeOverProblem = error instanceof Error ? error.message : String(error);
@@ -145,7 +146,19 @@ export class IpamService {
         });
       }
     }
-    if (term === this.#term) this.#phase = "leading";
+    if (term !== this.#term) return;
+    this.#phase = "leading";
+    this.#alignRecords();
+    this.pools.resync();
+  }
+
+  /** Pods are adopted under the configuration in force; when another came meanwhile, once more. */
+  async #adoptUnderOneTopology(): Promise<void> {
+    for (;;) {
+      const { topology } = this.allocator.view;
+      await this.reclaim.adoptAll();
+      if (this.allocator.view.topology === topology) return;
+    }
   }
 
   #alignRecords(): void {
@@ -174,7 +187,7 @@ export class IpamService {
     try {
       await this.allocator.restore();
       if (term !== this.#term) return;
-      await this.reclaim.adoptAll();
+      await this.#adoptUnderOneTopology();
     } catch (error) {
       this.#takeOverProblem = error instanceof Error ? error.message : String(error);
       throw error;
@@ -227,12 +240,15 @@ export class IpamService {
         this.#resync(term),
       );
     };
+    const warn = (error: unknown) => {
+      this.#ports.log.warn("resync failed, the next one tries again", {}, error);
+    };
+    // A record that cannot be brought in line is no reason to leave the others without a look.
     this.reconfigure
       .alignRecords()
+      .catch(warn)
       .then(() => this.reclaim.resync())
-      .catch((error: unknown) => {
-        this.#ports.log.warn("resync failed, the next one tries again", {}, error);
-      })
+      .catch(warn)
       .finally(again);
   }
 }

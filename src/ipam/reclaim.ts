@@ -104,6 +104,10 @@ export class Reclaim {
     const owner = allocation?.owner;
     if (owner?.kind === "pod") this.#queue?.add(`pod ${podIdText(owner.pod)}`);
     if (owner?.kind === "workload") this.#addWorkload(owner.workload);
+    if (owner?.kind === "admin" || owner?.kind === "foreign") {
+      const { ip } = allocation as Allocation;
+      if (this.#ports.allocator.view.phaseOf(ip) === "lost") this.#queue?.add(`address ${ip}`);
+    }
   }
 
   #addWorkload(workload: WorkloadRef): void {
@@ -117,7 +121,12 @@ export class Reclaim {
     const { allocator, clock, metrics } = this.#ports;
     const startedMs = clock.nowMs();
     allocator.expireHolds();
-    await allocator.settleUnknown(allocator.unsettled());
+    for (const ip of allocator.unsettled()) {
+      // One record that cannot be read must not keep all others from their look.
+      await allocator.settleUnknown([ip]).catch((error: unknown) => {
+        this.#ports.log.warn("record cannot be read, address counts as taken", { ip }, error);
+      });
+    }
     for (const allocation of [...allocator.view.all()]) {
       if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);
     }
@@ -167,9 +176,11 @@ export class Reclaim {
         const cached = this.#ports.cluster.pod(pod);
         if (cached !== undefined && this.#lacksRecord(cached)) await this.#adopt(cached);
       });
-    } else {
+    } else if (kind === "workload") {
       const workload = this.#workloads.get(id);
       if (workload !== undefined) await this.#reviewWorkload(workload);
+    } else {
+      await this.#reviewLostAddress(id as Ip);
     }
     metrics.time("reclaim_latency", (clock.nowMs() - startedMs) / 1000);
   }
@@ -213,16 +224,16 @@ export class Reclaim {
   }
 
   async #reclaimAddress(ip: Ip, pod: PodId | undefined, state: PodState): Promise<void> {
+    const { allocator } = this.#ports;
+    const { view } = allocator;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
-      const { view } = this.#ports.allocator;
+      await allocator.whenWritten(ip);
+      await allocator.settleUnknown([ip]);
       const before = view.get(ip);
       if (before === undefined) return;
-      if (
-        pod !== undefined &&
-        (before.owner.kind !== "pod" || podIdText(before.owner.pod) !== podIdText(pod))
-      ) {
-        return;
-      }
+      // What is known of the pod is known of no other owner: a reservation may have been taken by a pod meanwhile.
+      const ownerPod = before.owner.kind === "pod" ? podIdText(before.owner.pod) : undefined;
+      if (ownerPod !== (pod === undefined ? undefined : podIdText(pod))) return;
       const workload = await this.#workloadStateFor(before, state);
       // From the decision to the change of memory there is no await.
       const allocation = view.get(ip);
@@ -295,9 +306,9 @@ export class Reclaim {
     switch (decision.do) {
       case "keep":
         if (!isLost) return "done";
-        // The record of a living pod was deleted by hand.
+        // The record of a living pod was deleted by hand, or, without a version, a write of it never arrived.
         metrics.count("repairs", { kind: "record recreated" });
-        this.#reportLost(allocation);
+        if (allocation.version !== "") this.#reportLost(allocation);
         return await allocator.change(allocation, owner, {
           podUid: allocation.podUid,
           nodeName: allocation.nodeName,
@@ -342,6 +353,38 @@ export class Reclaim {
       this.#workloads.delete(workloadIdText(workload));
   }
 
+  /** An operator's record was deleted: the address is free, unless a pod carries it behind that record. */
+  async #reviewLostAddress(ip: Ip): Promise<void> {
+    const { allocator, cluster, metrics } = this.#ports;
+    for (const cached of [...cluster.pods()]) {
+      if (cached.nodeName === "" || podIsFinished(cached) || !cached.assignedIps.includes(ip)) {
+        continue;
+      }
+      const pod = await cluster.readPod(cached.id);
+      if (pod === "gone" || podIsFinished(pod) || !pod.assignedIps.includes(ip)) continue;
+      const { workload } = await cluster.readOwnershipOf(pod);
+      const allocation = allocator.view.get(ip);
+      if (allocation === undefined || allocator.view.phaseOf(ip) !== "lost") return;
+      metrics.count("repairs", { kind: "record recreated" });
+      await allocator.change(
+        allocation,
+        { kind: "pod", pod: pod.id, workload, pool: pod.pool },
+        {
+          podUid: pod.uid,
+          nodeName: pod.nodeName,
+          policy: pod.policy,
+          because: "record deleted while the pod lives",
+        },
+      );
+      const after = allocator.view.get(ip);
+      if (after !== undefined) this.#reportLost(after);
+      return;
+    }
+    const allocation = allocator.view.get(ip);
+    if (allocation === undefined || allocator.view.phaseOf(ip) !== "lost") return;
+    await allocator.release(allocation, "record deleted by an operator");
+  }
+
   /** A pod on a node that carries addresses of which some have no record. */
   #lacksRecord(pod: PodFacts): boolean {
     if (pod.nodeName === "" || podIsFinished(pod) || !pod.wantsAddress) return false;
@@ -373,13 +416,19 @@ export class Reclaim {
         metrics.count("conflicts", { kind: "outside configuration" });
         continue;
       }
-      await allocator.take({
+      const outcome = await allocator.take({
         addresses: [{ ip, from: "free" }],
         owner: { kind: "pod", pod: pod.id, workload, pool: pod.pool },
         policy: pod.policy,
         podUid: pod.uid,
         nodeName: pod.nodeName,
       });
+      if (outcome.kind === "lost") {
+        const holder = view.get(ip);
+        if (holder !== undefined && holder.podUid !== pod.uid)
+          this.#reportConflict(ip, holder, pod);
+        continue;
+      }
       metrics.count("changes", { change: "adopted" });
       log.info("address adopted from the pod that carries it", { ip, pod: podIdText(pod.id) });
     }
