@@ -793,12 +793,13 @@ test("nodes where the workload has a reserved address are used first, and the ot
   );
 });
 
-test("a reserved address on both sides leaves both open", () => {
-  const table = aTable(reservedForDp("10.0.70.4"), reservedForDp("10.0.80.4"));
-  assert.deepEqual(plansOf(dpContext("immutable", present(2)), table), [
-    "10.0.70.4 reserved",
-    "10.0.80.4 reserved",
-  ]);
+test("of reserved addresses on both sides the most recently reserved one is used, so that the other is left for the next pod", () => {
+  const context = dpContext("immutable", present(2));
+  const equallyOld = aTable(reservedForDp("10.0.70.4"), reservedForDp("10.0.80.4"));
+  const said = "none: the reserved addresses 10.0.70.4, 10.0.80.4 are used first, on other nodes";
+  assert.deepEqual(plansOf(context, equallyOld), ["10.0.70.4 reserved", said]);
+  const younger = aTable(reservedForDp("10.0.70.4"), reservedForDp("10.0.80.4", madeAtMs + 1));
+  assert.match(plansOf(context, younger).join(), /^none: the reserved .*,10\.0\.80\.4 reserved$/);
 });
 
 /** A table in which 10.0.70.0/24 has only one free address, released at a moment. */

@@ -399,7 +399,7 @@ export type FilterDecision =
 
 /**
  * Decides on which zones the pod can get its addresses. Zones where only worse choices are left are refused with the reason: reserved
- * addresses come before free ones, and an address released after `youngSinceMs` only when no other zone has an older one.
+ * addresses come before free ones, the most recently reserved one first and in one zone only, and an address released after `youngSinceMs` only when no other zone has an older one.
  */
 export function decideFilter(
   context: PodContext,
@@ -411,14 +411,23 @@ export function decideFilter(
   if (refusal !== undefined) return refusal;
   const plans = new Map<string, ZonePlan>();
   for (const zone of zones) plans.set(zone.id, planForZone(context, view, zone));
+  const reserved = reservedFor(context, view);
+  const reservedFirst = () =>
+    `the reserved addresses ${listSome(reserved.map(({ ip }) => ip))} are used first, on other nodes`;
   preferZones(
     plans,
     (addresses) => -addresses.filter(({ from }) => from === "reserved").length,
-    () => {
-      const unused = reservedFor(context, view).map((allocation) => allocation.ip);
-      return `the reserved addresses ${listSome(unused)} are used first, on other nodes`;
-    },
+    reservedFirst,
   );
+  // A promise of one reserved address per zone would leave none for the next pod, which would get a new address.
+  const first = reserved.find(({ ip }) => [...plans.values()].some((plan) => uses(plan, ip)));
+  if (first !== undefined) {
+    preferZones(
+      plans,
+      (addresses) => (addresses.some(({ ip }) => ip === first.ip) ? 0 : 1),
+      reservedFirst,
+    );
+  }
   preferZones(
     plans,
     (addresses) =>
@@ -429,6 +438,10 @@ export function decideFilter(
       "its free addresses were released a moment ago (--reuse-delay), other nodes have older ones",
   );
   return { kind: "zones", plans };
+}
+
+function uses(plan: ZonePlan, ip: Ip): boolean {
+  return plan.kind === "plan" && plan.addresses.some((address) => address.ip === ip);
 }
 
 /** Turns plans whose cost is not the lowest into reasons. */
