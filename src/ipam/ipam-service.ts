@@ -89,6 +89,7 @@ export class IpamService {
         log,
         metrics,
         reclaimPod: (pod) => this.reclaim.reclaimPod(pod),
+        reclaimLeaving: (concerns) => this.reclaim.reclaimLeaving(concerns),
       },
       { holdMs: settings.holdMs, reuseDelayMs: settings.reuseDelayMs },
     );

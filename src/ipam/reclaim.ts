@@ -44,11 +44,16 @@ export type ReclaimSettings = {
 /** The decision changed under our hands again and again: the queue tries later. */
 const attempts = 5;
 
+/** Pods looked at for one scheduling decision that lacks addresses; the others have their turn with the next. */
+const mostLeavingAtOnce = 16;
+
 /** Takes addresses back. Works only between {@link Reclaim.start} and {@link Reclaim.stop}, when this process leads. */
 export class Reclaim {
   readonly #ports: ReclaimPorts;
   readonly #settings: ReclaimSettings;
   readonly #workloads = new Map<string, WorkloadRef>();
+  /** Pods that have addresses and are on their way out or gone, the latest news last. */
+  readonly #leaving = new Set<string>();
   #queue: WorkQueue | undefined;
   /** Reads of one workload that several pods wait for are one read. */
   readonly #workloadReads = new Map<string, Promise<WorkloadState>>();
@@ -91,7 +96,10 @@ export class Reclaim {
 
   /** Something happened in the cluster. */
   observe(event: ClusterEvent): void {
-    if (event.kind === "pod") this.#queue?.add(`pod ${podIdText(event.pod)}`);
+    if (event.kind === "pod") {
+      this.#noteLeaving(event.pod);
+      this.#queue?.add(`pod ${podIdText(event.pod)}`);
+    }
     if (event.kind === "workload") this.#addWorkload(event.workload);
   }
 
@@ -173,6 +181,7 @@ export class Reclaim {
       await podQueue.run(id, async () => {
         this.#dropHoldsOfGone(pod);
         await this.reclaimPod(pod);
+        this.#noteLeaving(pod);
         const cached = this.#ports.cluster.pod(pod);
         if (cached !== undefined && this.#lacksRecord(cached)) await this.#adopt(cached);
       });
@@ -183,6 +192,46 @@ export class Reclaim {
       await this.#reviewLostAddress(id as Ip);
     }
     metrics.time("reclaim_latency", (clock.nowMs() - startedMs) / 1000);
+  }
+
+  #noteLeaving(pod: PodId): void {
+    const id = podIdText(pod);
+    const cached = this.#ports.cluster.pod(pod);
+    const isAlive = cached !== undefined && !cached.isTerminating && !podIsFinished(cached);
+    const leaves = this.#ports.allocator.view
+      .ofPod(pod)
+      .some((allocation) => isBound(allocation) && !(isAlive && allocation.podUid === cached.uid));
+    this.#leaving.delete(id);
+    if (leaves) this.#leaving.add(id);
+  }
+
+  /**
+   * Looks now at pods on their way out, for a scheduling decision that lacks addresses. A scheduler hears of a deletion when we do and asks
+   * at once; told no, kube-scheduler leaves the pod alone for a minute, because nothing it watches changes when an address becomes free.
+   * @param concerns whether the address could help
+   * @returns whether a pod lost an address
+   */
+  async reclaimLeaving(concerns: (allocation: Allocation) => boolean): Promise<boolean> {
+    const { allocator, log, podQueue } = this.#ports;
+    const boundTo = (pod: PodId) => allocator.view.ofPod(pod).filter(isBound);
+    const pods: PodId[] = [];
+    for (const id of [...this.#leaving].reverse()) {
+      const pod = parsePodIdText(id);
+      if (boundTo(pod).some(concerns)) pods.push(pod);
+      if (pods.length === mostLeavingAtOnce) break;
+    }
+    const outcomes = await Promise.all(
+      pods.map(async (pod) => {
+        const before = boundTo(pod).length;
+        try {
+          await podQueue.run(podIdText(pod), () => this.reclaimPod(pod, { asksApi: true }));
+        } catch (error) {
+          log.warn("a leaving pod could not be looked at", { pod: podIdText(pod) }, error);
+        }
+        return boundTo(pod).length < before;
+      }),
+    );
+    return outcomes.includes(true);
   }
 
   /** A promise to a pod that is gone or finished is void. */
@@ -199,22 +248,28 @@ export class Reclaim {
 
   /**
    * Looks at all addresses of pods of that name. To be called on the pod's queue.
+   * @param options.asksApi the cache is not believed, even where it shows the pod alive; false by default
    * @throws WorldError when the world cannot be asked or written; what is not certain stays as it is
    */
-  async reclaimPod(pod: PodId): Promise<void> {
+  async reclaimPod(pod: PodId, options: { readonly asksApi?: boolean } = {}): Promise<void> {
     const { allocator } = this.#ports;
     const allocations = () => allocator.view.ofPod(pod);
     if (allocations().length === 0) return;
     await allocator.settleUnknown(allocations().map(({ ip }) => ip));
-    const state = await this.#podState(pod, allocations());
+    const state = await this.#podState(pod, allocations(), options.asksApi ?? false);
     for (const { ip } of allocations()) await this.#reclaimAddress(ip, pod, state);
   }
 
   /** The cached pod when it settles the question; else what the API server says. */
-  async #podState(pod: PodId, allocations: readonly Allocation[]): Promise<PodState> {
+  async #podState(
+    pod: PodId,
+    allocations: readonly Allocation[],
+    asksApi: boolean,
+  ): Promise<PodState> {
     const { cluster } = this.#ports;
     const cached = cluster.pod(pod);
     const settles =
+      !asksApi &&
       cached !== undefined &&
       !podIsFinished(cached) &&
       allocations.every((allocation) => allocation.podUid === cached.uid);

@@ -3,7 +3,7 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import { decideBind } from "../core/decide-bind.ts";
-import type { PodContext, Refusal, ZonePlan } from "../core/decide-filter.ts";
+import type { FilterDecision, PodContext, Refusal, ZonePlan } from "../core/decide-filter.ts";
 import {
   decideFilter,
   describeWorkload,
@@ -16,6 +16,7 @@ import { poolInForce } from "../core/decide-pool.ts";
 import type { NodeFacts, PodFacts, WorkloadState } from "../core/facts.ts";
 import { podIsFinished } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
+import { ipToNumber } from "../core/ip.ts";
 import type { Owner, PodId, WorkloadRef } from "../core/owner.ts";
 import { podIdText, podsAreInterchangeable, workloadIdText } from "../core/owner.ts";
 import type { IpInfo, Topology, Zone } from "../core/subnets.ts";
@@ -45,6 +46,8 @@ export type SchedulingPorts = {
   readonly metrics: Metrics;
   /** Reclaims addresses of pods of that name that are gone; called on the pod's queue. */
   readonly reclaimPod: (pod: PodId) => Promise<void>;
+  /** Reclaims addresses of interest from pods that are on their way out; whether any changed hands. */
+  readonly reclaimLeaving: (concerns: (allocation: Allocation) => boolean) => Promise<boolean>;
 };
 
 /** Times in milliseconds. */
@@ -122,19 +125,23 @@ export class Scheduling {
    * @throws WorldError when facts that decide cannot be read
    */
   async filter(request: FilterRequest): Promise<FilterReply> {
-    const { allocator, clock } = this.#ports;
+    const { allocator } = this.#ports;
     const { pod } = request;
     if (!pod.wantsAddress) return { kind: "untouched" };
-    const context = await this.#contextOf(pod);
-    allocator.expireHolds();
-    allocator.dropHold(pod.uid);
-    const sorted = this.#sortIntoZones(request);
-    const decision = decideFilter(
-      context,
-      allocator.view,
-      sorted.zones.values(),
-      clock.nowMs() - this.#settings.reuseDelayMs,
-    );
+    let context = await this.#contextOf(pod);
+    // From the decision to the promise there is no await.
+    let { sorted, decision } = this.#decide(context, request);
+    if (lacksAddresses(decision)) {
+      const { zones } = sorted;
+      const { topology } = allocator.view;
+      const asked = context;
+      const concerns = (allocation: Allocation) =>
+        couldHelp(allocation, asked, zones.values(), topology);
+      if (await this.#ports.reclaimLeaving(concerns)) {
+        context = await this.#contextOf(pod);
+        ({ sorted, decision } = this.#decide(context, request));
+      }
+    }
     if (decision.kind === "refused") {
       this.#reportRefusal(context, decision);
       return { kind: "refused", error: decision.message };
@@ -158,6 +165,16 @@ export class Scheduling {
     }
     if (passed.length === 0) this.#ports.metrics.count("refusals", { reason: "no node" });
     return { kind: "nodes", passed, failed };
+  }
+
+  #decide(context: PodContext, request: FilterRequest) {
+    const { allocator, clock } = this.#ports;
+    allocator.expireHolds();
+    allocator.dropHold(context.pod.uid);
+    const sorted = this.#sortIntoZones(request);
+    const youngSinceMs = clock.nowMs() - this.#settings.reuseDelayMs;
+    const zones = sorted.zones.values();
+    return { sorted, decision: decideFilter(context, allocator.view, zones, youngSinceMs) };
   }
 
   /** Scores nodes: the one the pod's address was last used on first, then by the share of free addresses. Changes nothing. */
@@ -560,6 +577,36 @@ export class Scheduling {
       ...note,
     });
   }
+}
+
+/** Whether the pod would pass if addresses of others were given back. */
+function lacksAddresses(decision: FilterDecision): boolean {
+  if (decision.kind === "refused") {
+    return decision.because === "replicas reached" || decision.because === "pool size reached";
+  }
+  const plans = [...decision.plans.values()];
+  return plans.length > 0 && plans.every(({ kind }) => kind === "none");
+}
+
+/** Whether the pod could pass because somebody gives this address back: it counts against its limit, or lies where its nodes are. */
+function couldHelp(
+  { owner, ip }: Allocation,
+  { pod, workload }: PodContext,
+  zones: Iterable<Zone>,
+  topology: Topology,
+): boolean {
+  if (owner.kind !== "pod") return false;
+  if (pod.pool !== undefined && owner.pool === pod.pool) return true;
+  if (
+    workload !== undefined &&
+    owner.workload !== undefined &&
+    workloadIdText(owner.workload) === workloadIdText(workload)
+  ) {
+    return true;
+  }
+  const index = topology.subnetIndexOf(ipToNumber(ip));
+  for (const zone of zones) if (zone.subnetIndexes.includes(index)) return true;
+  return false;
 }
 
 type NodeProblem = "no internal address" | "no pod subnet";
