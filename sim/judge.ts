@@ -1,0 +1,505 @@
+// What must hold in the simulated world, checked against the API server's truth and never against the product's memory. Rules are those
+// of the product's documents; `graceMs` is how long the world may have looked otherwise to a decision that is carried out now.
+
+import type { Allocation } from "../src/core/allocation.ts";
+import { isBound } from "../src/core/allocation.ts";
+import { poolInForce } from "../src/core/decide-pool.ts";
+import { podIsFinished } from "../src/core/facts.ts";
+import type { Ip } from "../src/core/ip.ts";
+import { familyOf } from "../src/core/ip.ts";
+import type { PodId, WorkloadRef } from "../src/core/owner.ts";
+import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "../src/core/owner.ts";
+import { slotAccepts, slotsOf } from "../src/core/pick.ts";
+import type { Topology } from "../src/core/subnets.ts";
+import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
+import type { Change, SimApi } from "./api.ts";
+import { podKey, workloadKey } from "./keys.ts";
+import type { SimPod, SimWorkload } from "./objects.ts";
+import { keyOfRef } from "./process.ts";
+
+/** A decision may rest on what was so at most this long ago: a call that was given up may still happen so much later. */
+const graceMs = 60_000;
+
+/** Something that must never be. */
+export class Violation extends Error {
+  readonly rule: string;
+
+  constructor(rule: string, message: string) {
+    super(`${rule}: ${message}`);
+    this.name = "Violation";
+    this.rule = rule;
+  }
+}
+
+/** A value with the times at which it became so. */
+class History<T> {
+  readonly #states: { readonly atMs: number; readonly value: T }[] = [];
+
+  add(atMs: number, value: T): void {
+    this.#states.push({ atMs, value });
+  }
+
+  /** What it was at any time since. */
+  since(fromMs: number): readonly T[] {
+    const values: T[] = [];
+    for (let index = this.#states.length - 1; index >= 0; index -= 1) {
+      const state = this.#states[index];
+      if (state === undefined) break;
+      values.push(state.value);
+      if (state.atMs <= fromMs) break;
+    }
+    return values;
+  }
+}
+
+/** What was promised to the owner of an address when a pod got it. */
+type AddressPromise = {
+  readonly podKey: string;
+  readonly workload: WorkloadRef | undefined;
+  readonly policy: string;
+};
+
+/** What the world did that loosens rules for a seed. */
+export type Looseness = {
+  /** Calls may happen after they were given up, or two processes may believe that they lead: counts may be overrun for a while. */
+  readonly countsMayOverrun: boolean;
+};
+
+/** Watches all changes; throws a {@link Violation} at the moment of the change. */
+export class Judge {
+  readonly #api: SimApi;
+  readonly #looseness: Looseness;
+  readonly #isProcess: (writer: string) => boolean;
+  readonly #carriers = new Map<Ip, Set<string>>();
+  readonly #topologies = new History<Topology | undefined>();
+  readonly #workloads = new Map<string, History<SimWorkload | undefined>>();
+  readonly #poolSizes = new Map<string, History<number | undefined>>();
+  readonly #promises = new Map<Ip, AddressPromise>();
+  /** The address that the next pod of a name must get, while nothing happened that ends the promise. */
+  readonly #expected = new Map<
+    string,
+    { readonly ips: readonly Ip[]; readonly workloadUid: string }
+  >();
+  /** When an operator last touched a record by hand. */
+  readonly #touchedMs = new Map<Ip, number>();
+
+  constructor(api: SimApi, looseness: Looseness, isProcess: (writer: string) => boolean) {
+    this.#api = api;
+    this.#looseness = looseness;
+    this.#isProcess = isProcess;
+    api.listeners.add((change) => this.#look(change));
+  }
+
+  #look(change: Change): void {
+    const nowMs = this.#api.nowMs();
+    switch (change.collection) {
+      case "pods":
+        this.#lookAtPod(change.before, change.value, this.#isProcess(change.writer));
+        break;
+      case "records":
+        if (this.#isProcess(change.writer)) this.#lookAtRecord(change.before, change.value);
+        else {
+          this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
+          this.#forgetPromise(change.before);
+        }
+        break;
+      case "config": {
+        const config = change.value;
+        if (config?.kind !== "valid") break;
+        const topology = new ConfiguredTopology(config.subnets);
+        this.#topologies.add(nowMs, topology);
+        for (const [key, { ips }] of this.#expected) {
+          if (ips.some((ip) => !topology.isConfigured(ip))) this.#expected.delete(key);
+        }
+        break;
+      }
+      case "workloads": {
+        const history = this.#workloads.get(change.key) ?? new History();
+        history.add(nowMs, change.value);
+        this.#workloads.set(change.key, history);
+        this.#forgetExpectations(change.before, change.value);
+        break;
+      }
+      case "pools": {
+        const name = (change.value ?? change.before)?.name ?? "";
+        const history = this.#poolSizes.get(name) ?? new History();
+        const inForce = poolInForce(this.#api.list("pools").filter((pool) => pool.name === name));
+        history.add(nowMs, inForce?.size);
+        this.#poolSizes.set(name, history);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+
+  #forgetPromise(record: Allocation | undefined): void {
+    if (record === undefined) return;
+    this.#promises.delete(record.ip);
+    for (const [key, { ips }] of this.#expected) {
+      if (ips.includes(record.ip)) this.#expected.delete(key);
+    }
+  }
+
+  /** Scaling down, deleting and a changed template end what a name was promised. */
+  #forgetExpectations(before: SimWorkload | undefined, after: SimWorkload | undefined): void {
+    const { ref } = (after ?? before) as SimWorkload;
+    for (const podText of this.#expected.keys()) {
+      const promise = this.#expected.get(podText);
+      const [namespace, name = ""] = podText.split("/");
+      if (namespace !== ref.namespace || !name.startsWith(`${ref.name}-`)) continue;
+      if (before?.uid !== promise?.workloadUid && after?.uid !== promise?.workloadUid) continue;
+      const ordinal = ordinalOf(name) ?? 0;
+      const isOut =
+        after === undefined ||
+        ordinal < after.firstOrdinal ||
+        ordinal >= after.firstOrdinal + after.replicas;
+      const { policy = "", pool, request } = before?.template ?? {};
+      const isOther =
+        after !== undefined &&
+        (after.template.policy !== policy ||
+          after.template.pool !== pool ||
+          JSON.stringify(after.template.request) !== JSON.stringify(request));
+      if ((isOut && policy !== "never") || isOther) this.#expected.delete(podText);
+    }
+  }
+
+  #lookAtPod(before: SimPod | undefined, after: SimPod | undefined, isBinding: boolean): void {
+    const ipsBefore = before === undefined ? [] : carriedBy(before);
+    const ipsAfter = after === undefined ? [] : carriedBy(after);
+    const key = podKey((after ?? before)?.facts.id as PodId);
+    for (const ip of ipsBefore) if (!ipsAfter.includes(ip)) this.#carriers.get(ip)?.delete(key);
+    for (const ip of ipsAfter) {
+      const carriers = this.#carriers.get(ip) ?? new Set<string>();
+      carriers.add(key);
+      this.#carriers.set(ip, carriers);
+      if (carriers.size > 1) {
+        throw new Violation("one address, one pod", `${ip} is in ${[...carriers].join(" and ")}`);
+      }
+    }
+    if (isBinding && after !== undefined && before?.facts.nodeName === "")
+      this.#lookAtBinding(after);
+  }
+
+  #lookAtBinding(pod: SimPod): void {
+    const { facts } = pod;
+    const key = podKey(facts.id);
+    const nowMs = this.#api.nowMs();
+    const node = this.#api.get("nodes", facts.nodeName);
+    for (const ip of facts.assignedIps) {
+      const record = this.#api.get("records", ip);
+      const isTouched = nowMs - (this.#touchedMs.get(ip) ?? Number.NEGATIVE_INFINITY) < graceMs;
+      if (!isTouched) {
+        if (record === undefined) {
+          throw new Violation(
+            "record before binding",
+            `${key} was bound with ${ip}, which has no record`,
+          );
+        }
+        if (record.owner.kind === "admin") {
+          throw new Violation("administrator's address", `${key} was bound with ${ip}`);
+        }
+        if (record.podUid !== facts.uid) {
+          throw new Violation(
+            "record before binding",
+            `${key} (${facts.uid}) was bound with ${ip}, whose record names ${record.podUid}`,
+          );
+        }
+      }
+      if (node === undefined) continue;
+      const isAllowed = this.#topologies.since(nowMs - graceMs).some((topology) => {
+        const zone = topology?.zoneOf(node.facts.internalIps);
+        return topology !== undefined && zone !== undefined && topology.zoneMayUse(zone, ip);
+      });
+      if (!isAllowed) {
+        throw new Violation(
+          "address fits the node",
+          `${key} on ${facts.nodeName} was bound with ${ip}`,
+        );
+      }
+    }
+    this.#lookAtCount(pod);
+    this.#lookAtExpectation(pod);
+    for (const ip of facts.assignedIps) {
+      this.#promises.set(ip, {
+        podKey: key,
+        workload: this.#workloadRefOf(pod),
+        policy: facts.policy,
+      });
+    }
+  }
+
+  /** As many addresses as asked for, each where it was asked for. */
+  #lookAtCount({ facts }: SimPod): void {
+    const { request, assignedIps } = facts;
+    const slots = slotsOf(request, new Set(assignedIps.map(familyOf)));
+    const wantedCount = request.kind === "ranges" ? request.ranges.length : slots.length;
+    const fits =
+      assignedIps.length === wantedCount &&
+      new Set(assignedIps).size === wantedCount &&
+      slots.every((slot, index) => slotAccepts(slot, assignedIps[index] as Ip));
+    if (!fits) {
+      throw new Violation(
+        "addresses as asked for",
+        `${podKey(facts.id)} was bound with ${assignedIps.join(", ")} for ${JSON.stringify(slots, bigintText)}`,
+      );
+    }
+    this.#lookAtReplicas(facts.id, facts.uid);
+  }
+
+  #lookAtReplicas(id: PodId, uid: string): void {
+    if (this.#looseness.countsMayOverrun) return;
+    const pod = this.#api.get("pods", podKey(id));
+    const ref = pod === undefined ? undefined : this.#workloadRefOf(pod);
+    if (pod === undefined || ref === undefined || !podsAreInterchangeable(ref)) return;
+    const { policy, pool } = pod.facts;
+    if (policy === "pod-delete" || pool !== undefined) return;
+    const replicas = Math.max(
+      ...this.#workloadStates(ref).map((state) => (state === undefined ? 0 : state.replicas)),
+    );
+    const users = this.#api
+      .list("pods")
+      .filter(
+        (other) =>
+          other.facts.id.namespace === id.namespace &&
+          carriedBy(other).length > 0 &&
+          other.facts.policy !== "pod-delete" &&
+          other.facts.pool === undefined &&
+          sameRef(this.#workloadRefOf(other), ref),
+      );
+    if (users.length > replicas) {
+      throw new Violation(
+        "no more addresses than replicas",
+        `${workloadIdText(ref)} has ${users.length} pods with addresses and ${replicas} replicas after ${podKey(id)} (${uid})`,
+      );
+    }
+  }
+
+  /** A pod name that keeps its address must get it again. */
+  #lookAtExpectation(pod: SimPod): void {
+    const { facts } = pod;
+    const key = podKey(facts.id);
+    const ref = this.#workloadRefOf(pod);
+    const keeps =
+      facts.policy !== "pod-delete" && !podsAreInterchangeable(ref) && ref !== undefined;
+    const workload = ref === undefined ? undefined : this.#api.get("workloads", keyOfRef(ref));
+    const expected = this.#expected.get(key);
+    if (keeps && expected !== undefined) {
+      if (expected.ips.some((ip) => !facts.assignedIps.includes(ip))) {
+        throw new Violation(
+          "a name keeps its address",
+          `${key} (policy ${facts.policy}) had ${expected.ips.join(", ")} and got ${facts.assignedIps.join(", ")}`,
+        );
+      }
+    }
+    if (!keeps || workload === undefined) this.#expected.delete(key);
+    else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid });
+  }
+
+  #lookAtRecord(before: Allocation | undefined, after: Allocation | undefined): void {
+    const ip = (after ?? before)?.ip as Ip;
+    if (before?.owner.kind === "admin" && after?.owner.kind !== "admin") {
+      throw new Violation("administrator's address", `${ip} was taken from the administrator`);
+    }
+    if (before !== undefined && isBound(before) && after?.podUid !== before.podUid) {
+      const pod =
+        before.owner.kind === "pod" ? this.#api.get("pods", podKey(before.owner.pod)) : undefined;
+      if (pod?.facts.uid === before.podUid && carriedBy(pod).includes(ip)) {
+        throw new Violation(
+          "never taken from a living pod",
+          `${ip} was ${after === undefined ? "released" : "given away"} while ${podKey(pod.facts.id)} has it`,
+        );
+      }
+    }
+    if (after === undefined && before !== undefined) this.#lookAtRelease(before);
+    if (before === undefined && after !== undefined) this.#lookAtPool(after);
+  }
+
+  #lookAtPool(record: Allocation): void {
+    const { owner } = record;
+    const pool = owner.kind === "pool" ? owner.pool : owner.kind === "pod" ? owner.pool : undefined;
+    if (pool === undefined || this.#looseness.countsMayOverrun) return;
+    const sizes = this.#poolSizes.get(pool)?.since(this.#api.nowMs() - graceMs) ?? [undefined];
+    if (sizes.includes(undefined)) return;
+    const most = Math.max(...sizes.map((size) => size ?? 0));
+    const count = this.#api.list("records").filter((other) => poolOf(other) === pool).length;
+    if (count > most) {
+      throw new Violation(
+        "a pool keeps its size",
+        `${pool} has ${count} addresses with size ${most} after ${record.ip}`,
+      );
+    }
+  }
+
+  /** A release must be what the policy says, at some moment of the grace time. */
+  #lookAtRelease(record: Allocation): void {
+    const { ip } = record;
+    const promise = this.#promises.get(ip);
+    this.#promises.delete(ip);
+    if (promise === undefined || record.policy === "pod-delete") return;
+    // What an earlier pod was promised says nothing when its address went to another owner since.
+    const nowMs = this.#api.nowMs();
+    const wasUnconfigured = this.#topologies
+      .since(nowMs - graceMs)
+      .some((topology) => topology !== undefined && !topology.isConfigured(ip));
+    if (wasUnconfigured) return;
+    const pool = poolOf(record);
+    if (pool !== undefined) {
+      const sizes = this.#poolSizes.get(pool)?.since(nowMs - graceMs) ?? [];
+      const count = this.#api.list("records").filter((other) => poolOf(other) === pool).length + 1;
+      if (sizes.some((size) => size !== undefined && count > size)) return;
+    }
+    if (record.policy === "never") {
+      // A rollback gives back what no pod ever had; those have no promise.
+      throw new Violation("never means never", `${ip} of ${promise.podKey} was released`);
+    }
+    const ref = promise.workload;
+    if (ref === undefined) return;
+    const states = this.#workloadStates(ref);
+    if (states.some((state) => state === undefined)) return;
+    const owned = this.#api
+      .list("records")
+      .filter(
+        (other) => other.ip !== ip && ownsRecord(ref, other) && familyOf(other.ip) === familyOf(ip),
+      ).length;
+    const isLegitimate = states.some((state) => {
+      if (state === undefined) return true;
+      if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned + 1 > state.replicas;
+      const name = record.owner.kind === "pod" ? record.owner.pod.name : "";
+      const ordinal = ordinalOf(name) ?? -1;
+      return ordinal < state.firstOrdinal || ordinal >= state.firstOrdinal + state.replicas;
+    });
+    if (!isLegitimate) {
+      throw new Violation(
+        "immutable is kept",
+        `${ip} of ${promise.podKey} was released although ${workloadIdText(ref)} still wants it`,
+      );
+    }
+  }
+
+  #workloadStates(ref: WorkloadRef): readonly (SimWorkload | undefined)[] {
+    return this.#workloads.get(keyOfRef(ref))?.since(this.#api.nowMs() - graceMs) ?? [undefined];
+  }
+
+  /** The workload of a pod as the API server has it now; for a ReplicaSet of a Deployment the Deployment. */
+  #workloadRefOf(pod: SimPod): WorkloadRef | undefined {
+    const { controller, id } = pod.facts;
+    if (controller === undefined) return undefined;
+    const kind = controller.kind.toLowerCase();
+    const workload = this.#workloads
+      .get(workloadKey(kind as SimWorkload["kind"], id.namespace, controller.name))
+      ?.since(0)
+      .find((state) => state !== undefined);
+    if (workload?.deployment === undefined) return workload?.ref;
+    return this.#workloads
+      .get(workloadKey("deployment", id.namespace, workload.deployment))
+      ?.since(0)
+      .find((state) => state !== undefined)?.ref;
+  }
+
+  /** What must hold when faults have ended and everything has had its time. @returns what does not */
+  quietProblems(memory: Iterable<Allocation>): readonly string[] {
+    const problems: string[] = [];
+    const records = this.#api.list("records");
+    const inMemory = new Map([...memory].map((allocation) => [allocation.ip, allocation]));
+    for (const record of records) {
+      const known = inMemory.get(record.ip);
+      inMemory.delete(record.ip);
+      if (known === undefined) problems.push(`memory lacks ${line(record)}`);
+      else if (line(known) !== line(record)) {
+        problems.push(`memory says ${line(known)}, the store ${line(record)}`);
+      }
+      problems.push(...this.#leaks(record));
+    }
+    for (const allocation of inMemory.values())
+      problems.push(`only memory has ${line(allocation)}`);
+    for (const pod of this.#api.list("pods")) {
+      for (const ip of carriedBy(pod)) {
+        const record = this.#api.get("records", ip);
+        const topology = this.#topologies.since(this.#api.nowMs())[0];
+        if (record?.owner.kind === "admin") continue;
+        if (record === undefined) {
+          if (topology?.isConfigured(ip) === true) {
+            problems.push(`${podKey(pod.facts.id)} carries ${ip}, which has no record`);
+          }
+        } else if (record.podUid !== pod.facts.uid) {
+          problems.push(`${podKey(pod.facts.id)} carries ${ip}, but ${line(record)}`);
+        }
+      }
+    }
+    for (const [pool, history] of this.#poolSizes) {
+      const size = history.since(this.#api.nowMs())[0];
+      const owned = records.filter((record) => poolOf(record) === pool);
+      const used = owned.filter(isBound).length;
+      if (size !== undefined && owned.length > Math.max(size, used)) {
+        problems.push(
+          `pool ${pool} has ${owned.length} addresses with size ${size}, ${used} in use`,
+        );
+      }
+    }
+    return problems;
+  }
+
+  /** Why a record should not be there any more. */
+  #leaks(record: Allocation): readonly string[] {
+    const { owner } = record;
+    if (owner.kind === "admin" || owner.kind === "foreign") return [];
+    if (isBound(record)) {
+      const pod = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
+      const isAlive =
+        pod !== undefined && pod.facts.uid === record.podUid && !podIsFinished(pod.facts);
+      return isAlive ? [] : [`no living pod for ${line(record)}`];
+    }
+    const topology = this.#topologies.since(this.#api.nowMs())[0];
+    const hasSubnets = topology !== undefined && topology.subnets.length > 0;
+    if (hasSubnets && !topology.isConfigured(record.ip))
+      return [`outside the configuration: ${line(record)}`];
+    if (record.policy === "never") return [];
+    if (record.policy === "pod-delete") return [`reserved without a policy: ${line(record)}`];
+    const ref = owner.kind === "pool" ? undefined : owner.workload;
+    const workload = ref === undefined ? undefined : this.#api.get("workloads", keyOfRef(ref));
+    if (ref === undefined || workload === undefined)
+      return [`outlives its workload: ${line(record)}`];
+    if (podsAreInterchangeable(ref)) {
+      const owned = this.#api
+        .list("records")
+        .filter(
+          (other) => ownsRecord(ref, other) && familyOf(other.ip) === familyOf(record.ip),
+        ).length;
+      return owned > workload.replicas
+        ? [`beyond ${workload.replicas} replicas: ${line(record)}`]
+        : [];
+    }
+    const ordinal = owner.kind === "pod" ? (ordinalOf(owner.pod.name) ?? -1) : -1;
+    const isWanted =
+      ordinal >= workload.firstOrdinal && ordinal < workload.firstOrdinal + workload.replicas;
+    return isWanted ? [] : [`beyond ${workload.replicas} replicas: ${line(record)}`];
+  }
+}
+
+/** Addresses of a pod that is on a node and not finished. */
+function carriedBy(pod: SimPod): readonly Ip[] {
+  return pod.facts.nodeName === "" || podIsFinished(pod.facts) ? [] : pod.facts.assignedIps;
+}
+
+function poolOf({ owner }: Allocation): string | undefined {
+  return owner.kind === "pool" || owner.kind === "pod" ? owner.pool : undefined;
+}
+
+function sameRef(a: WorkloadRef | undefined, b: WorkloadRef): boolean {
+  return a !== undefined && workloadIdText(a) === workloadIdText(b);
+}
+
+function ownsRecord(ref: WorkloadRef, { owner }: Allocation): boolean {
+  if (owner.kind === "pod") return owner.pool === undefined && sameRef(owner.workload, ref);
+  return owner.kind === "workload" && sameRef(owner.workload, ref);
+}
+
+/** A record as a line, without time and version. */
+function line({ ip, owner, policy, nodeName, podUid, isDraining }: Allocation): string {
+  return `${ip} ${JSON.stringify(owner)} ${policy} node=${nodeName} uid=${podUid}${isDraining ? " draining" : ""}`;
+}
+
+function bigintText(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
+}

@@ -1,0 +1,76 @@
+// The objects of the simulated API server: as much of Kubernetes' kinds as addresses depend on, in facts rather than JSON.
+
+import type { Allocation } from "../src/core/allocation.ts";
+import type { NodeFacts, PodFacts, PoolFacts } from "../src/core/facts.ts";
+import type { WorkloadRef } from "../src/core/owner.ts";
+import type { PodSubnet } from "../src/core/subnets.ts";
+
+/** What pods of a workload ask for. */
+export type PodTemplate = Pick<PodFacts, "wantsAddress" | "policy" | "pool" | "request"> & {
+  /** Changes with every roll-out. */
+  readonly revision: number;
+};
+
+/** A pod with what its controllers and kubelet need. */
+export type SimPod = {
+  readonly facts: PodFacts;
+  readonly revision: number;
+  /** Ready for traffic: what roll-outs wait for. */
+  readonly isReady: boolean;
+  /** When deletion was asked for; undefined when it was not. */
+  readonly deletedAtMs: number | undefined;
+  /** A DaemonSet's pod may run on this node only. */
+  readonly onlyNode: string | undefined;
+  /** Pods of higher priority may preempt. */
+  readonly priority: number;
+};
+
+/** A node; `isUp`: its kubelet works. */
+export type SimNode = {
+  readonly facts: NodeFacts;
+  readonly isUp: boolean;
+  readonly downSinceMs: number;
+};
+
+/** The kinds of workload of this world. */
+export type WorkloadKind =
+  | "deployment"
+  | "replicaset"
+  | "statefulset"
+  | "daemonset"
+  | "job"
+  | "tapp"
+  | "plain";
+
+/** A workload of any kind. `tapp` is scalable and names pods by ordinals, `plain` does the same without a scale subresource. */
+export type SimWorkload = {
+  readonly kind: WorkloadKind;
+  readonly ref: WorkloadRef;
+  readonly uid: string;
+  readonly replicas: number;
+  readonly firstOrdinal: number;
+  readonly template: PodTemplate;
+  /** Roll-out of Deployments. */
+  readonly maxSurge: number;
+  readonly maxUnavailable: number;
+  /** The Deployment of a ReplicaSet. */
+  readonly deployment: string | undefined;
+};
+
+/** The address configuration as the ConfigMap has it. */
+export type SimConfig =
+  | { readonly kind: "valid"; readonly subnets: readonly PodSubnet[] }
+  | { readonly kind: "broken" };
+
+/** Values by kind of object. */
+export type Objects = {
+  readonly pods: SimPod;
+  readonly nodes: SimNode;
+  readonly workloads: SimWorkload;
+  readonly pools: PoolFacts;
+  readonly records: Allocation;
+  readonly config: SimConfig;
+};
+
+/** Names of the collections. */
+export type Collection = keyof Objects;

@@ -1,0 +1,115 @@
+// `npm run sim -- --seeds N [--seed S] [--ops N] [--trace]`: runs simulated worlds and reports the first failures with the command that
+// replays each.
+
+import { availableParallelism } from "node:os";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import type { RunReport } from "./world.ts";
+import { World } from "./world.ts";
+
+type Options = {
+  readonly seeds: number;
+  readonly seed: number | undefined;
+  readonly ops: number;
+  readonly trace: boolean;
+};
+
+/** Failures that are reported in full. */
+const mostFailures = 5;
+
+if (isMainThread) process.exitCode = await main(process.argv.slice(2));
+else await work();
+
+async function main(argv: readonly string[]): Promise<number> {
+  const options = parseOptions(argv);
+  if (typeof options === "string") {
+    process.stderr.write(
+      `sim: ${options}\nusage: npm run sim -- --seeds N [--seed S] [--ops N] [--trace]\n`,
+    );
+    return 2;
+  }
+  const startedMs = performance.now();
+  const first = options.seed ?? Math.floor(Math.random() * 2 ** 31);
+  const failures: RunReport[] = [];
+  let happeningCount = 0;
+  let doneCount = 0;
+  const take = (report: RunReport) => {
+    doneCount += 1;
+    happeningCount += report.happeningCount;
+    if (report.failure === undefined) return;
+    failures.push(report);
+    if (failures.length <= mostFailures) {
+      process.stdout.write(
+        `seed ${report.seed} failed: ${report.failure}\n  replay: npm run sim -- --seed ${report.seed} --seeds 1 --ops ${options.ops} --trace\n`,
+      );
+    }
+  };
+  if (options.seeds === 1) {
+    const print = options.trace ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
+    const report = await new World(first, print).run(options.ops);
+    take(report);
+    process.stdout.write(`seed ${report.seed} digest ${report.digest}\n`);
+  } else {
+    await inWorkers(first, options, take);
+  }
+  const seconds = (performance.now() - startedMs) / 1000;
+  process.stdout.write(
+    `${doneCount} seeds of ${options.ops} operations from ${first}: ${doneCount - failures.length} passed, ${failures.length} failed ` +
+      `(${happeningCount} happenings, ${seconds.toFixed(1)} s)\n`,
+  );
+  return failures.length === 0 ? 0 : 1;
+}
+
+async function inWorkers(
+  first: number,
+  options: Options,
+  take: (report: RunReport) => void,
+): Promise<void> {
+  const count = Math.min(availableParallelism(), options.seeds);
+  await Promise.all(
+    Array.from({ length: count }, (_, index) => {
+      const seeds: number[] = [];
+      for (let offset = index; offset < options.seeds; offset += count) seeds.push(first + offset);
+      return new Promise<void>((resolve, reject) => {
+        const worker = new Worker(new URL(import.meta.url), {
+          workerData: { seeds, ops: options.ops },
+        });
+        worker.on("message", take);
+        worker.once("error", reject);
+        worker.once("exit", () => resolve());
+      });
+    }),
+  );
+}
+
+async function work(): Promise<void> {
+  const { seeds, ops } = workerData as { readonly seeds: readonly number[]; readonly ops: number };
+  for (const seed of seeds) {
+    const report = await new World(seed, undefined).run(ops);
+    parentPort?.postMessage(report);
+  }
+}
+
+function parseOptions(argv: readonly string[]): Options | string {
+  let seeds: number | undefined;
+  let seed: number | undefined;
+  let ops = 300;
+  let trace = false;
+  for (let index = 0; index < argv.length; index += 1) {
+    const word = argv[index] ?? "";
+    if (word === "--trace") {
+      trace = true;
+      continue;
+    }
+    const [name = "", inline] = word.split("=");
+    const text = inline ?? argv[(index += 1)] ?? "";
+    const value = Number(text);
+    if (text === "" || !Number.isSafeInteger(value) || value < 0) {
+      return `${name} needs a whole number, not "${text}"`;
+    }
+    if (name === "--seeds") seeds = value;
+    else if (name === "--seed") seed = value;
+    else if (name === "--ops") ops = value;
+    else return `"${word}" is not an option`;
+  }
+  return { seeds: seeds ?? (seed === undefined ? 100 : 1), seed, ops, trace };
+}

@@ -1,0 +1,249 @@
+// A kube-scheduler as far as extenders notice: one scheduling cycle at a time, binding beside it, retries with back-off, time limits after
+// which it goes on although the extender still works.
+
+import type { SimApi } from "./api.ts";
+import { podKey } from "./keys.ts";
+import type { SimNode, SimPod } from "./objects.ts";
+import type { SimProcess } from "./process.ts";
+import type { Random } from "./random.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** Milliseconds. */
+const filterLimitMs = 5_000;
+const bindLimitMs = 25_000;
+const firstBackoffMs = 1_000;
+const lastBackoffMs = 10_000;
+/** The scheduler learns so late that a node is down. */
+const nodeGraceMs = 10_000;
+
+type Waiting = { attempts: number; notBeforeMs: number };
+
+/** Schedules pods through the process that is ready, as a Service by readiness would choose it. */
+export class Scheduler {
+  readonly #api: SimApi;
+  readonly #timeline: Timeline;
+  readonly #random: Random;
+  readonly #processes: () => readonly SimProcess[];
+  readonly #trace: (text: string) => void;
+  /** Unbound pods, by key. */
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #binding = new Set<string>();
+  #isBusy = false;
+  #isPlanned = false;
+  /** How often the scheduler asks for nothing: an answer is thrown away as if another plugin refused. */
+  rejectAfterFilter = 0;
+
+  constructor(parts: {
+    readonly api: SimApi;
+    readonly timeline: Timeline;
+    readonly random: Random;
+    readonly processes: () => readonly SimProcess[];
+    readonly trace: (text: string) => void;
+  }) {
+    this.#api = parts.api;
+    this.#timeline = parts.timeline;
+    this.#random = parts.random;
+    this.#processes = parts.processes;
+    this.#trace = parts.trace;
+    this.#api.listeners.add((change) => {
+      if (change.collection === "pods") {
+        const pod = change.value;
+        if (pod === undefined || pod.facts.nodeName !== "" || pod.deletedAtMs !== undefined) {
+          this.#waiting.delete(change.key);
+          // An address may be free now.
+          if (pod === undefined) this.#retrySoon();
+        } else if (!this.#waiting.has(change.key)) {
+          this.#waiting.set(change.key, { attempts: 0, notBeforeMs: this.#timeline.nowMs() });
+        }
+      } else if (change.collection !== "records") this.#retrySoon();
+      this.#plan(0);
+    });
+  }
+
+  /** Pods that wait for a node. */
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  #retrySoon(): void {
+    const nowMs = this.#timeline.nowMs();
+    for (const waiting of this.#waiting.values()) {
+      waiting.notBeforeMs = Math.min(waiting.notBeforeMs, nowMs + firstBackoffMs);
+    }
+  }
+
+  #plan(delayMs: number): void {
+    if (this.#isPlanned || this.#isBusy) return;
+    this.#isPlanned = true;
+    this.#timeline.after(delayMs, () => {
+      this.#isPlanned = false;
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    const nowMs = this.#timeline.nowMs();
+    let soonestMs = Number.POSITIVE_INFINITY;
+    for (const [key, waiting] of this.#waiting) {
+      if (this.#binding.has(key)) continue;
+      if (waiting.notBeforeMs > nowMs) {
+        soonestMs = Math.min(soonestMs, waiting.notBeforeMs);
+        continue;
+      }
+      const pod = this.#api.get("pods", key);
+      if (pod === undefined) continue;
+      this.#isBusy = true;
+      void this.#cycle(key, pod).then((isPlaced) => {
+        this.#isBusy = false;
+        if (!isPlaced) this.#backOff(key);
+        this.#plan(1);
+      });
+      return;
+    }
+    if (soonestMs < Number.POSITIVE_INFINITY) this.#plan(Math.max(1, soonestMs - nowMs));
+  }
+
+  #backOff(key: string): void {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return;
+    waiting.attempts += 1;
+    const pauseMs = Math.min(
+      lastBackoffMs,
+      firstBackoffMs * 2 ** Math.min(10, waiting.attempts - 1),
+    );
+    waiting.notBeforeMs = this.#timeline.nowMs() + pauseMs;
+  }
+
+  #ready(): SimProcess | undefined {
+    return this.#processes().find(
+      (process) => process.isAlive && process.service.readiness().isReady,
+    );
+  }
+
+  /** One scheduling cycle. @returns whether the pod went on to be bound */
+  async #cycle(key: string, pod: SimPod): Promise<boolean> {
+    const offered = this.#nodesFor(pod);
+    if (offered.length === 0) return false;
+    const nodeNames = offered.map(({ facts }) => facts.name);
+    if (!pod.facts.wantsAddress) {
+      this.#bindPlainly(key, pod, this.#random.pick(nodeNames));
+      return true;
+    }
+    const process = this.#ready();
+    if (process === undefined) return false;
+    const request = { pod: pod.facts, nodeNames, internalIpsOf: () => undefined };
+    const reply = await this.#within(filterLimitMs, process.service.scheduling.filter(request));
+    if (reply === undefined || reply.kind === "untouched") return false;
+    if (reply.kind === "refused") {
+      this.#trace(`scheduler: ${key} refused: ${reply.error}`);
+      return false;
+    }
+    if (reply.passed.length === 0) {
+      this.#trace(`scheduler: ${key} has no node: ${[...reply.failed.values()][0] ?? ""}`);
+      if (pod.priority > 0) await this.#preempt(process, pod, offered);
+      return false;
+    }
+    if (this.#random.chance(this.rejectAfterFilter)) return false;
+    const passing = {
+      ...request,
+      nodeNames: reply.passed.map((index) => nodeNames[index] as string),
+    };
+    const scores = await this.#within(
+      filterLimitMs,
+      process.service.scheduling.prioritize(passing),
+    );
+    const best = Math.max(...(scores ?? []).map(({ score }) => score));
+    const top = (scores ?? [])
+      .filter(({ score }) => score === best)
+      .map(({ nodeName }) => nodeName);
+    const nodeName = this.#random.pick(top.length > 0 ? top : passing.nodeNames);
+    void this.#bind(key, pod, nodeName);
+    return true;
+  }
+
+  /** Binding runs beside the next cycles; the Service may lead to another process by then. */
+  async #bind(key: string, pod: SimPod, nodeName: string): Promise<void> {
+    this.#binding.add(key);
+    await this.#timeline.pause(this.#random.integer(0, 20));
+    const process = this.#ready();
+    const { id, uid } = pod.facts;
+    const reply =
+      process === undefined
+        ? undefined
+        : await this.#within(
+            bindLimitMs,
+            process.service.scheduling.bind({ pod: id, podUid: uid, nodeName }),
+          );
+    this.#binding.delete(key);
+    this.#trace(
+      `scheduler: bind ${key} to ${nodeName}: ${reply === undefined ? "no answer" : reply.kind === "bound" ? "bound" : reply.error}`,
+    );
+    if (reply?.kind !== "bound") this.#backOff(key);
+    this.#plan(1);
+  }
+
+  /** A pod without address is bound by the scheduler itself. */
+  #bindPlainly(key: string, pod: SimPod, nodeName: string): void {
+    this.#api.put("pods", key, { ...pod, facts: { ...pod.facts, nodeName } }, "scheduler");
+  }
+
+  /** Asks which nodes would do without their pods of lower priority, and deletes one pod there. */
+  async #preempt(process: SimProcess, pod: SimPod, offered: readonly SimNode[]): Promise<void> {
+    const candidates = offered.map(({ facts }) => ({
+      nodeName: facts.name,
+      victimUids: this.#victimsOn(facts.name, pod.priority).map((victim) => victim.facts.uid),
+    }));
+    const kept = await this.#within(
+      filterLimitMs,
+      process.service.scheduling.preempt({
+        pod: pod.facts,
+        candidates: candidates.filter(({ victimUids }) => victimUids.length > 0),
+      }),
+    );
+    const nodeName = kept?.[0];
+    if (nodeName === undefined) return;
+    const victim = this.#victimsOn(nodeName, pod.priority)[0];
+    if (victim === undefined || victim.deletedAtMs !== undefined) return;
+    this.#trace(`scheduler: preempts ${podKey(victim.facts.id)}`);
+    this.#api.put(
+      "pods",
+      podKey(victim.facts.id),
+      {
+        ...victim,
+        facts: { ...victim.facts, isTerminating: true },
+        deletedAtMs: this.#timeline.nowMs(),
+      },
+      "scheduler",
+    );
+  }
+
+  #victimsOn(nodeName: string, priority: number): readonly SimPod[] {
+    return this.#api
+      .list("pods")
+      .filter((pod) => pod.facts.nodeName === nodeName && pod.priority < priority);
+  }
+
+  /** Nodes that pass the scheduler's own filters. */
+  #nodesFor(pod: SimPod): readonly SimNode[] {
+    const nowMs = this.#timeline.nowMs();
+    return this.#api
+      .list("nodes")
+      .filter(
+        (node) =>
+          (node.isUp || nowMs - node.downSinceMs < nodeGraceMs) &&
+          (pod.onlyNode === undefined || pod.onlyNode === node.facts.name) &&
+          (pod.onlyNode !== undefined || this.#random.chance(0.9)),
+      );
+  }
+
+  /** The answer, or undefined when it takes too long or the extender fails. */
+  async #within<T>(limitMs: number, work: Promise<T>): Promise<T | undefined> {
+    return await new Promise<T | undefined>((resolve) => {
+      this.#timeline.after(limitMs, () => resolve(undefined));
+      work.then(resolve, (error: unknown) => {
+        this.#trace(`scheduler: extender failed: ${String(error)}`);
+        resolve(undefined);
+      });
+    });
+  }
+}

@@ -1,0 +1,312 @@
+// One simulated world from its seed: built, driven through its operations, healed and judged. The same seed gives the same trace.
+
+import { createHash } from "node:crypto";
+import { podIsFinished } from "../src/core/facts.ts";
+import type { IpFamily } from "../src/core/ip.ts";
+import { ipToNumber } from "../src/core/ip.ts";
+import { podsAreInterchangeable } from "../src/core/owner.ts";
+import { slotsOf } from "../src/core/pick.ts";
+import { Topology } from "../src/core/subnets.ts";
+import { SimApi } from "./api.ts";
+import { Controllers } from "./controllers.ts";
+import { Judge, Violation } from "./judge.ts";
+import { podKey, workloadKey } from "./keys.ts";
+import { Kubelets } from "./kubelets.ts";
+import { calmNetwork } from "./network.ts";
+import type { SimPod } from "./objects.ts";
+import { Operations } from "./operations.ts";
+import type { SimLease } from "./process.ts";
+import { SimProcess } from "./process.ts";
+import { Random } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { OperationName, Swarm } from "./swarm.ts";
+import { drawSwarm } from "./swarm.ts";
+import { Timeline } from "./timeline.ts";
+import { calmWatch } from "./watch.ts";
+
+/** Two replicas, as an operator would run. */
+const processCount = 2;
+
+/** Milliseconds that a healed world gets: stalled watches, late calls, back-offs, and then two resyncs. */
+const healMs = 180_000;
+
+/** What a run says. */
+export type RunReport = {
+  readonly seed: number;
+  /** What went wrong; undefined when nothing did. */
+  readonly failure: string | undefined;
+  /** Digest of the trace. */
+  readonly digest: string;
+  readonly happeningCount: number;
+};
+
+/** A world. */
+export class World {
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #timeline = new Timeline();
+  readonly #api: SimApi;
+  readonly #swarm: Swarm;
+  readonly #judge: Judge;
+  readonly #kubelets: Kubelets;
+  readonly #operations: Operations;
+  readonly #lease: SimLease = { holder: "", expiresAtMs: 0 };
+  readonly #processes: SimProcess[] = [];
+  readonly #hash = createHash("sha256");
+  readonly #print: ((line: string) => void) | undefined;
+  readonly #scheduler: Scheduler;
+  #processNumber = 0;
+  #happenings = 0;
+  #isFaulty = true;
+  #violation: Error | undefined;
+
+  constructor(seed: number, print: ((line: string) => void) | undefined) {
+    this.#seed = seed;
+    this.#print = print;
+    this.#random = new Random(seed);
+    this.#swarm = drawSwarm(this.#random.fork());
+    const timeline = this.#timeline;
+    const api = new SimApi(timeline);
+    this.#api = api;
+    const trace = (text: string) => this.#trace(text);
+    const { network, allowsOverstay, operations } = this.#swarm;
+    const countsMayOverrun =
+      network.happensLate > 0 ||
+      network.answerLost > 0 ||
+      allowsOverstay ||
+      operations["crash process"] > 0 ||
+      operations["cut network"] > 0;
+    this.#judge = new Judge(api, { countsMayOverrun }, (writer) => writer.startsWith("ipam"));
+    api.listeners.add((change) => {
+      this.#trace(
+        `${change.writer}: ${change.collection} ${change.key} ${change.value === undefined ? "removed" : "written"}`,
+      );
+    });
+    const random = () => this.#random.fork();
+    this.#kubelets = new Kubelets({ api, timeline, random: random(), trace });
+    const controllers = new Controllers({ api, timeline, random: random(), trace });
+    this.#scheduler = new Scheduler({
+      api,
+      timeline,
+      random: random(),
+      processes: () => this.#processes,
+      trace,
+    });
+    this.#scheduler.rejectAfterFilter = this.#swarm.rejectAfterFilter;
+    this.#operations = new Operations({
+      api,
+      random: random(),
+      swarm: this.#swarm,
+      kubelets: this.#kubelets,
+      fate: (name) => this.#fate(name),
+    });
+    this.#kubelets.start();
+    controllers.start();
+  }
+
+  /** Runs the world to its end. */
+  async run(operationCount: number): Promise<RunReport> {
+    const onRejection = (error: unknown) => {
+      this.#violation ??= error instanceof Error ? error : new Error(String(error));
+    };
+    process.on("unhandledRejection", onRejection);
+    try {
+      await this.#live(operationCount);
+    } catch (error) {
+      onRejection(error);
+    } finally {
+      process.off("unhandledRejection", onRejection);
+      for (const each of this.#processes) each.kill();
+    }
+    const error = this.#violation;
+    if (error !== undefined) this.#trace(`FAILED ${error.stack ?? error.message}`);
+    return {
+      seed: this.#seed,
+      failure:
+        error === undefined
+          ? undefined
+          : error instanceof Violation
+            ? error.message
+            : (error.stack ?? error.message),
+      digest: this.#hash.digest("hex"),
+      happeningCount: this.#happenings,
+    };
+  }
+
+  async #live(operationCount: number): Promise<void> {
+    const { subnets, nodes, operations } = this.#swarm;
+    for (const { name, ip } of nodes) {
+      this.#api.put("nodes", name, {
+        facts: { name, internalIps: [ip] },
+        isUp: true,
+        downSinceMs: 0,
+      });
+    }
+    this.#api.put("config", "config", { kind: "valid", subnets }, "operator");
+    for (let count = 0; count < processCount; count += 1) this.#startProcess();
+    await this.#pass(3_000);
+    const random = this.#random.fork();
+    for (let count = 0; count < operationCount; count += 1) {
+      const name = random.weighted<OperationName>(operations);
+      this.#trace(`operation ${name}: ${this.#operations.run(name)}`);
+      await this.#pass(
+        random.chance(0.1) ? random.integer(1_000, 40_000) : random.integer(1, 2_000),
+      );
+    }
+    this.#heal();
+    await this.#pass(healMs);
+    this.#judgeQuiet();
+  }
+
+  async #pass(ms: number): Promise<void> {
+    await this.#timeline.runUntil(this.#timeline.nowMs() + ms, () => {
+      this.#happenings += 1;
+      if (this.#violation !== undefined) throw this.#violation;
+    });
+  }
+
+  #startProcess(): void {
+    this.#processNumber += 1;
+    const started = new SimProcess({
+      name: `ipam${this.#processNumber}`,
+      api: this.#api,
+      timeline: this.#timeline,
+      random: this.#random.fork(),
+      lease: this.#lease,
+      trace: (text) => this.#trace(text),
+    });
+    if (this.#isFaulty) started.setFaults(this.#swarm.network, this.#swarm.watch);
+    this.#processes.push(started);
+    started.start();
+  }
+
+  #fate(name: "crash process" | "overstay leader" | "cut network"): void {
+    const alive = this.#processes.filter(({ isAlive }) => isAlive);
+    if (alive.length === 0) return;
+    const victim = this.#random.pick(alive);
+    const restMs = this.#random.integer(10, 30_000);
+    this.#trace(`fate: ${name} ${victim.name}`);
+    if (name === "crash process") {
+      victim.kill();
+      this.#processes.splice(this.#processes.indexOf(victim), 1);
+      this.#timeline.after(restMs, () => this.#startProcess());
+    } else if (name === "overstay leader") {
+      // Its renewals fail while it goes on believing.
+      victim.overstayMs = restMs;
+      this.#timeline.after(restMs, () => {
+        victim.overstayMs = 0;
+      });
+      if (this.#lease.holder === victim.name) this.#lease.expiresAtMs = this.#timeline.nowMs();
+    } else {
+      victim.network.isCut = true;
+      this.#timeline.after(restMs, () => {
+        victim.network.isCut = false;
+      });
+    }
+  }
+
+  /** Ends all faults: what is broken is mended, what is down comes back. */
+  #heal(): void {
+    this.#trace("heal");
+    this.#isFaulty = false;
+    for (const each of this.#processes) {
+      each.setFaults(calmNetwork, calmWatch);
+      each.network.isCut = false;
+      each.overstayMs = 0;
+    }
+    this.#scheduler.rejectAfterFilter = 0;
+    for (const node of this.#api.list("nodes")) {
+      if (!node.isUp) this.#kubelets.startNode(node.facts.name);
+    }
+    if (this.#api.get("config", "config")?.kind !== "valid") {
+      this.#api.put(
+        "config",
+        "config",
+        { kind: "valid", subnets: this.#swarm.subnets },
+        "operator",
+      );
+    }
+  }
+
+  #judgeQuiet(): void {
+    const leader = this.#processes.find((each) => each.isAlive && each.service.readiness().isReady);
+    if (leader === undefined)
+      throw new Violation("somebody leads", "no process is ready in a healed world");
+    const problems = [
+      ...this.#judge.quietProblems(leader.service.allocator.view.all()),
+      ...this.#pendingThatFit(),
+    ];
+    if (problems.length > 0) throw new Violation("quiet world", problems.join("\n  "));
+  }
+
+  /** Pods that wait although an address for them is there. */
+  #pendingThatFit(): readonly string[] {
+    const config = this.#api.get("config", "config");
+    if (config?.kind !== "valid") return [];
+    const topology = new Topology(config.subnets);
+    return this.#api.list("pods").flatMap((pod) => {
+      const { facts } = pod;
+      if (facts.nodeName !== "" || pod.deletedAtMs !== undefined || podIsFinished(facts)) return [];
+      if (!facts.wantsAddress || !this.#hasRoom(pod, topology)) return [];
+      return [
+        `pod ${podKey(facts.id)} (policy ${facts.policy}) waits although an address is free for it`,
+      ];
+    });
+  }
+
+  /** Only the plain cases: one address of any kind for a pod without pool. */
+  #hasRoom(pod: SimPod, topology: Topology): boolean {
+    const { facts } = pod;
+    if (facts.request.kind === "ranges" || facts.pool !== undefined) return false;
+    const controller = facts.controller;
+    const kind = controller?.kind.toLowerCase() ?? "";
+    const own = this.#api
+      .list("records")
+      .filter(({ owner }) => owner.kind === "pod" && podKey(owner.pod) === podKey(facts.id));
+    if (own.length > 0) return false;
+    if (facts.policy !== "pod-delete") {
+      const replicaSet =
+        controller === undefined
+          ? undefined
+          : this.#api.get(
+              "workloads",
+              workloadKey(kind as "replicaset", facts.id.namespace, controller.name),
+            );
+      if (replicaSet === undefined) return false;
+      if (podsAreInterchangeable(replicaSet.ref)) return false;
+      if (replicaSet.kind === "plain" && facts.policy === "immutable") return false;
+    }
+    return this.#api.list("nodes").some(({ facts: node }) => {
+      if (pod.onlyNode !== undefined && pod.onlyNode !== node.name) return false;
+      const zone = topology.zoneOf(node.internalIps);
+      if (zone === undefined) return false;
+      const families = new Set<IpFamily>(
+        zone.subnetIndexes.flatMap((index) => topology.subnets[index]?.family ?? []),
+      );
+      const slots = slotsOf(facts.request, families);
+      return (
+        slots.length > 0 &&
+        slots.every((slot) =>
+          zone.subnetIndexes.some((index) => {
+            const subnet = topology.subnets[index];
+            if (subnet === undefined || subnet.family !== slot.family) return false;
+            const size = subnet.ranges.reduce(
+              (sum, range) => sum + Number(BigInt(range.last) - BigInt(range.first)) + 1,
+              0,
+            );
+            const used = this.#api
+              .list("records")
+              .filter(({ ip }) => topology.subnetIndexOf(ipToNumber(ip)) === index).length;
+            return used < size;
+          }),
+        )
+      );
+    });
+  }
+
+  #trace(text: string): void {
+    const line = `${this.#timeline.nowMs()} ${text}`;
+    this.#hash.update(line).update("\n");
+    this.#print?.(line);
+  }
+}
