@@ -99,12 +99,16 @@ export class CustomWorkloads {
     for (const { cache } of this.#kinds.values()) cache.watch.stop();
   }
 
-  /** Remembers which version of its kind a pod's owner reference names. */
+  /**
+   * Remembers which version of its kind a pod's owner reference names. The first one stays as long as it is served: pods that name
+   * different versions must not make the watch begin anew each time.
+   */
   noteController(controller: ControllerRef): void {
     const key = kindKey(controller.apiGroup, controller.kind.toLowerCase());
-    if (this.#versions.get(key) === controller.apiVersion) return;
+    if (this.#versions.has(key)) return;
     if (this.#versions.size >= 1000) this.#versions.clear();
     this.#versions.set(key, controller.apiVersion);
+    if (this.#kinds.has(key)) this.#definitionsChanged();
   }
 
   /** The workload as last seen. Asking for a kind begins to watch it; until it is read the answer is `unknown`. */
@@ -249,6 +253,9 @@ export class CustomWorkloads {
           kindKey(candidate.group, candidate.kind.toLowerCase()) === key &&
           candidate.versions.some((version) => version.served),
       );
+      const named = this.#versions.get(key);
+      const isNamedServed = crd?.versions.some(({ name, served }) => served && name === named);
+      if (isNamedServed !== true) this.#versions.delete(key);
       const wanted = crd && placeOf(crd, this.#versionFor(crd));
       if (isDeepStrictEqual(place, wanted)) continue;
       cache.watch.stop();

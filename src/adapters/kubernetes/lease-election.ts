@@ -51,6 +51,7 @@ export class LeaseElection implements Leadership {
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #seen: Seen | undefined;
+  #problem: string | undefined;
   #leads = false;
   /** Until when we may believe that we lead: the start of the last renewal that succeeded, and the renew limit. */
   #leadsUntilMs = Number.NEGATIVE_INFINITY;
@@ -80,6 +81,11 @@ export class LeaseElection implements Leadership {
     return holder === this.#options.identity ? "" : holder;
   }
 
+  /** Why the lease could not be read or written in the last round; undefined when it could. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** Begins to compete; returns at once. */
   start(): void {
     this.#running ??= this.#run();
@@ -101,10 +107,12 @@ export class LeaseElection implements Leadership {
       const startedMs = performance.now();
       try {
         await this.#tryOnce(startedMs);
+        this.#problem = undefined;
       } catch (error) {
+        this.#problem = error instanceof Error ? error.message : String(error);
         this.#options.log.warn("leader election could not reach its lease", {
           lease: `${this.#options.namespace}/${this.#options.name}`,
-          reason: error instanceof Error ? error.message : String(error),
+          reason: this.#problem,
           leads: this.isLeader(),
         });
       }

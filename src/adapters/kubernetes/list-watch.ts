@@ -177,9 +177,10 @@ export class ListWatch {
       for (const item of page.items) this.#tell(() => listener.seen(item));
     }
     if (this.#stopping.signal.aborted) return;
-    this.#tell(() => listener.listEnds());
     this.#resourceVersion = resourceVersion;
+    // Before the listener is told: what it does now may depend on it.
     this.#isSynced = true;
+    this.#tell(() => listener.listEnds());
     this.#firstList.resolve();
   }
 
