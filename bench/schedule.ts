@@ -1,0 +1,118 @@
+// How fast a real kube-scheduler schedules pods with float IPs, against pods without and a scheduler without extender. The pods are
+// there before the scheduler starts, so that it always has work, and nobody runs them: only scheduling is measured.
+
+import type { ControlPlane } from "../test/control-plane/control-plane.ts";
+import { startControlPlane } from "../test/control-plane/control-plane.ts";
+import { type GalaxyIpam, startGalaxyIpam } from "../test/control-plane/galaxy-ipam.ts";
+import { floatingIps, type Pod, pods } from "../test/control-plane/kinds.ts";
+import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
+import { createPods, deletePods, namesOf, prepareCluster } from "./measure/plane.ts";
+import { median } from "./measure/statistics.ts";
+
+const nodeCount = 100;
+
+/** `names`, `nodes`: what the scheduler sends to the extender. */
+const ways = ["without", "names", "nodes"] as const;
+type Way = (typeof ways)[number];
+
+const describeWay: Readonly<Record<Way, string>> = {
+  without: "without float IPs and extender",
+  names: "with float IPs, nodeCacheCapable",
+  nodes: "with float IPs, full Node objects",
+};
+
+/** Seconds from the first pod that has a node to the last one. */
+async function scheduleAll(
+  plane: ControlPlane,
+  ipam: GalaxyIpam,
+  way: Way,
+  names: readonly string[],
+): Promise<number> {
+  await createPods(plane.api, names, () => ({ wantsFloatIp: way !== "without", cpu: "10m" }));
+  let bound = 0;
+  let firstMs = 0;
+  const done = Promise.withResolvers<number>();
+  const seen = (pod: Pod) => {
+    if ((pod.spec.nodeName ?? "") === "") return;
+    if (bound === 0) firstMs = performance.now();
+    bound += 1;
+    if (bound === names.length) done.resolve((performance.now() - firstMs) / 1000);
+  };
+  const follower = plane.api.follow(
+    { kind: pods, fieldSelector: "spec.nodeName!=" },
+    { changed: seen },
+  );
+  await follower.synced;
+  await plane.startScheduler(
+    way === "without" ? {} : { extenderUrl: ipam.url, nodeCacheCapable: way === "names" },
+  );
+  const tooLate = setTimeout(
+    () => done.reject(new Error(`${bound} of ${names.length} pods have a node after 5 minutes`)),
+    300_000,
+  );
+  const seconds = await done.promise;
+  clearTimeout(tooLate);
+  follower.stop();
+  await plane.stopScheduler();
+  return seconds;
+}
+
+async function measure(mode: Mode): Promise<Findings> {
+  const sizes = mode === "quick" ? [200] : [1_000, 2_000];
+  const rounds = mode === "quick" ? 1 : 3;
+  const figures: Figure[] = [];
+  const plane = await startControlPlane({ hasControllers: false });
+  let ipam: GalaxyIpam | undefined;
+  try {
+    await prepareCluster(plane.api, nodeCount);
+    ipam = await startGalaxyIpam({
+      kubeconfig: plane.kubeconfigOf("galaxy-ipam"),
+      flags: ["--leader-elect=false"],
+    });
+    await ipam.whenReady();
+    for (const size of sizes) {
+      const seconds: Record<Way, number[]> = { without: [], names: [], nodes: [] };
+      for (let round = 0; round < rounds; round += 1) {
+        for (const way of ways) {
+          const names = namesOf(`${way}-${size}-${round}`, size);
+          seconds[way].push(await scheduleAll(plane, ipam, way, names));
+          await deletePods(plane.api);
+          await plane.api.waitFor(
+            "no records",
+            { kind: floatingIps },
+            (left) => left.length === 0,
+            {
+              timeoutMs: 120_000,
+            },
+          );
+        }
+      }
+      const base = median(seconds.without);
+      for (const way of ways) {
+        const time = median(seconds[way]);
+        const what = `${size.toLocaleString("en")} pods ${describeWay[way]}`;
+        figures.push({ what, value: time, unit: "s" });
+        if (way === "without") continue;
+        figures.push({
+          what: `${what}: longer by`,
+          value: (time / base - 1) * 100,
+          unit: "%",
+          target: { relation: "at most", value: 10 },
+        });
+      }
+    }
+  } finally {
+    await ipam?.stop();
+    await plane.stop();
+  }
+  return {
+    parameters: { nodes: nodeCount, rounds },
+    versions: { Kubernetes: plane.version.text },
+    figures,
+    notes: [
+      "Scheduler, API server, etcd, galaxy-ipam and the observer share the machine's cores. A pod with a float IP is one more write to the API server (the record), and two writes are its least possible time.",
+    ],
+  };
+}
+
+await benchmark({ name: "schedule", title: "pods through a real kube-scheduler" }, measure);
