@@ -480,7 +480,7 @@ export class Reclaim {
       });
       if (outcome.kind === "lost") {
         const holder = view.get(ip);
-        if (holder !== undefined && holder.podUid !== pod.uid)
+        if (holder !== undefined && isOfSomebodyElse(holder, pod))
           this.#reportConflict(ip, holder, pod);
         continue;
       }

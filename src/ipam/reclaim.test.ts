@@ -1,0 +1,496 @@
+// What events, resync and the take-over do with addresses, over the memory world: every row of the policies, doubt, and what others did.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { aNode, anAllocation, aPod, aPodSubnet, controlledBy, ip } from "../../test/builders.ts";
+import { IpamWorld, type WorldParts } from "../../test/ipam-world.ts";
+import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
+import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
+import type { FaultPlan } from "../adapters/memory/faults.ts";
+import { withFaults } from "../adapters/memory/faults.ts";
+import type { Allocation } from "../core/allocation.ts";
+import type { ControllerRef, PodFacts } from "../core/facts.ts";
+import type { WorkloadRef } from "../core/owner.ts";
+
+async function aWorld(parts: WorldParts = {}): Promise<IpamWorld> {
+  const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"] })], parts);
+  world.cluster.putNode(aNode("n1", "10.0.1.1"));
+  world.cluster.putNode(aNode("n2", "10.0.1.2"));
+  return world;
+}
+
+/** A world whose cluster reads or store calls fail as the plans say. */
+async function aFaultyWorld() {
+  const plans: { store: FaultPlan; view: FaultPlan } = { store: () => "ok", view: () => "ok" };
+  const world = await aWorld({
+    store: (cluster) => withFaults(new MemoryAllocationStore(cluster), (call) => plans.store(call)),
+    view: (cluster) => withFaults(new MemoryClusterView(cluster), (call) => plans.view(call)),
+  });
+  return { plans, world };
+}
+
+/** A record as another process or an operator writes it. */
+function putRecord(world: IpamWorld, wanted: Parameters<typeof anAllocation>[0]): Allocation {
+  const record = { ...anAllocation(wanted), version: world.cluster.nextVersion() };
+  world.cluster.records.set(record.ip, record);
+  world.cluster.recordEvents.emit({ kind: "changed", allocation: record });
+  return record;
+}
+
+function deleteRecord(world: IpamWorld, text: string): void {
+  world.cluster.records.delete(ip(text));
+  world.cluster.recordEvents.emit({ kind: "removed", ip: ip(text) });
+}
+
+type Policy = PodFacts["policy"];
+type Workload = { readonly ref?: WorkloadRef; readonly controller: ControllerRef | undefined };
+
+const workloads: Readonly<Record<string, (world: IpamWorld, replicas: number) => Workload>> = {
+  Deployment: (world, replicas) => {
+    const web = world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas });
+    const set = world.cluster.putReplicaSet({
+      namespace: "ns1",
+      name: "web-x",
+      owner: web.controller,
+    });
+    return { ref: web.ref, controller: set.controller };
+  },
+  "bare ReplicaSet": (world, replicas) =>
+    world.cluster.putReplicaSet({ namespace: "ns1", name: "rs1", replicas }),
+  StatefulSet: (world, replicas) =>
+    world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas }),
+  TApp: (world, replicas) =>
+    world.cluster.putCustom("TApp", {
+      apiGroup: "tkestack.io",
+      namespace: "ns1",
+      name: "app",
+      replicas,
+    }),
+  "no controller": () => ({ controller: undefined }),
+};
+
+const reserved = {
+  Deployment: "workload deployment/ns1/web - -",
+  "bare ReplicaSet": "workload replicaset/ns1/rs1 - -",
+  name: "pod ns1/x-1 - -",
+};
+
+/** Case, workload, policy, replicas when the pod is deleted (`gone`: the workload is deleted too), what is left. */
+const rows: readonly (readonly [
+  number,
+  string,
+  Policy,
+  number | "gone",
+  (typeof reserved)[keyof typeof reserved] | undefined,
+])[] = [
+  [70, "Deployment", "pod-delete", 2, undefined],
+  [70, "Deployment", "immutable", 2, reserved.Deployment],
+  [70, "Deployment", "immutable", 0, undefined],
+  [70, "Deployment", "immutable", "gone", undefined],
+  [70, "Deployment", "never", 2, reserved.Deployment],
+  [70, "Deployment", "never", 0, reserved.Deployment],
+  [70, "Deployment", "never", "gone", reserved.Deployment],
+  [76, "bare ReplicaSet", "pod-delete", 2, undefined],
+  [76, "bare ReplicaSet", "immutable", 2, reserved["bare ReplicaSet"]],
+  [76, "bare ReplicaSet", "immutable", "gone", undefined],
+  [76, "bare ReplicaSet", "never", "gone", reserved["bare ReplicaSet"]],
+  [71, "StatefulSet", "pod-delete", 2, undefined],
+  [71, "StatefulSet", "immutable", 2, reserved.name],
+  [71, "StatefulSet", "immutable", 1, undefined],
+  [71, "StatefulSet", "immutable", "gone", undefined],
+  [71, "StatefulSet", "never", 1, reserved.name],
+  [71, "StatefulSet", "never", "gone", reserved.name],
+  [72, "TApp", "pod-delete", 2, undefined],
+  [72, "TApp", "immutable", 2, reserved.name],
+  [72, "TApp", "immutable", 1, undefined],
+  [72, "TApp", "immutable", "gone", undefined],
+  [72, "TApp", "never", "gone", reserved.name],
+  [74, "no controller", "pod-delete", 0, undefined],
+  [74, "no controller", "never", 0, reserved.name],
+];
+
+describe("policies", () => {
+  for (const [number, kind, policy, replicas, left] of rows) {
+    const after = left === undefined ? "free" : `kept as ${left}`;
+    const state = replicas === "gone" ? "deleted" : `of ${replicas} replicas`;
+    const make = workloads[kind] as (world: IpamWorld, replicas: number) => Workload;
+    const lines = left === undefined ? [] : [`10.0.70.2 ${left} ${policy}`];
+
+    it(`${kind} ${state}, ${policy}: the address of a deleted pod is ${after} (case ${number})`, async () => {
+      const world = await aWorld();
+      const { ref, controller } = make(world, 2);
+      const pod = await world.schedule(aPod({ name: "x-1", policy, controller }));
+      if (ref !== undefined && replicas === "gone") world.cluster.deleteWorkload(ref);
+      else if (ref !== undefined) world.cluster.scale(ref, replicas as number);
+      await world.settle();
+      assert.equal(world.records()[0]?.podUid, pod.uid);
+      await world.deletePod(pod.id);
+      assert.deepEqual(world.lines(), lines);
+    });
+
+    it(`${kind} ${state}, ${policy}: and of a finished one too (case 77)`, async () => {
+      const world = await aWorld();
+      const { ref, controller } = make(world, 2);
+      const pod = await world.schedule(aPod({ name: "x-1", policy, controller }));
+      if (ref !== undefined && replicas === "gone") world.cluster.deleteWorkload(ref);
+      else if (ref !== undefined) world.cluster.scale(ref, replicas as number);
+      world.cluster.changePod(pod.id, { phase: "Failed" });
+      await world.settle();
+      assert.deepEqual(world.lines(), lines);
+    });
+  }
+
+  it("a pool keeps the address, whatever happens to the workload (cases 70, 91 and 92)", async () => {
+    const world = await aWorld();
+    const { ref, controller } = (workloads["Deployment"] as (typeof workloads)[string])(world, 1);
+    const pod = await world.schedule(aPod({ name: "x-1", pool: "blue", controller }));
+    world.cluster.deleteWorkload(ref as WorkloadRef);
+    await world.deletePod(pod.id);
+    assert.deepEqual(world.lines(), ["10.0.70.2 pool blue - - never"]);
+  });
+
+  it("a Deployment scaled from 3 to 1 ends with the survivor's address alone (case 84)", async () => {
+    const world = await aWorld();
+    const { ref, controller } = (workloads["Deployment"] as (typeof workloads)[string])(world, 3);
+    const pods: PodFacts[] = [];
+    for (const name of ["x-1", "x-2", "x-3"]) {
+      pods.push(await world.schedule(aPod({ name, policy: "immutable", controller })));
+    }
+    world.cluster.deletePod((pods[0] as PodFacts).id);
+    await world.settle();
+    assert.equal(world.lines().length, 3);
+    world.cluster.scale(ref as WorkloadRef, 1);
+    await world.settle();
+    world.cluster.deletePod((pods[1] as PodFacts).id);
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.4 pod ns1/x-3 uid-ns1-x-3 n1 immutable"]);
+    world.cluster.scale(ref as WorkloadRef, 0);
+    await world.deletePod((pods[2] as PodFacts).id);
+    assert.deepEqual(world.lines(), []);
+  });
+
+  it("deleting a workload releases what no pod holds any more, under immutable (D-34)", async () => {
+    const world = await aWorld();
+    for (const policy of ["immutable", "never"] as const) {
+      const { ref, controller } = world.cluster.putStatefulSet({ namespace: policy, name: "db" });
+      const pod = await world.schedule(
+        aPod({ namespace: policy, name: "db-0", policy, controller }),
+      );
+      await world.deletePod(pod.id);
+      world.cluster.deleteWorkload(ref);
+    }
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.3 pod never/db-0 - - never"]);
+  });
+});
+
+describe("doubt never releases", () => {
+  it("a pod that cannot be read keeps its address until it can", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const pod = await world.schedule(aPod());
+    plans.view = ({ name }) => (name === "readPod" ? "fail" : "ok");
+    await world.deletePod(pod.id);
+    await world.resync();
+    assert.equal(world.lines().length, 1);
+    plans.view = () => "ok";
+    // The retry comes by itself.
+    await world.clock.pass(5_000);
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+  });
+
+  it("a workload that cannot be read keeps its addresses", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
+    const pod = await world.schedule(
+      aPod({ name: "db-0", policy: "immutable", controller: db.controller }),
+    );
+    plans.view = ({ name }) => (name === "readWorkload" ? "fail" : "ok");
+    world.cluster.deleteWorkload(db.ref);
+    await world.deletePod(pod.id);
+    await world.resync();
+    assert.equal(world.records()[0]?.podUid, pod.uid);
+    plans.view = () => "ok";
+    await world.resync();
+    assert.deepEqual(world.lines(), []);
+  });
+
+  it("a workload that was scaled up behind the cache keeps its addresses", async () => {
+    const world = await aWorld();
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 2 });
+    const wanted = { policy: "immutable", controller: db.controller } as const;
+    await world.schedule(aPod({ ...wanted, name: "db-1" }));
+    await world.deletePod({ namespace: "ns1", name: "db-1" });
+    world.cluster.scale(db.ref, 1);
+    world.cluster.freezeCache();
+    world.cluster.scale(db.ref, 2);
+    await world.resync();
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-1 - - immutable"]);
+  });
+
+  it("a pod that the cache does not show is asked for", async () => {
+    const world = await aWorld();
+    world.cluster.freezeCache();
+    const pod = aPod();
+    world.cluster.putPod(pod);
+    assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
+    await world.resync();
+    assert.equal(world.lines().length, 1);
+  });
+
+  it("a reservation that a pod takes while its workload is being read is the pod's", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const web = world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas: 1 });
+    const set = world.cluster.putReplicaSet({
+      namespace: "ns1",
+      name: "web-x",
+      owner: web.controller,
+    });
+    const wanted = { policy: "immutable", controller: set.controller } as const;
+    const former = await world.schedule(aPod({ ...wanted, name: "web-x-1" }));
+    await world.deletePod(former.id);
+    assert.equal(world.lines().length, 1);
+    let go = () => {};
+    const until = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    plans.view = ({ name }) => (name === "readWorkload" ? { kind: "slow-answer", until } : "ok");
+    world.cluster.scale(web.ref, 0);
+    await world.clock.pass(0);
+    // The review of the workload waits for its state; meanwhile it is scaled up, and a pod binds.
+    plans.view = () => "ok";
+    world.cluster.scale(web.ref, 1);
+    const pod = aPod({ ...wanted, name: "web-x-2" });
+    world.cluster.putPod(pod);
+    assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
+    go();
+    await world.settle();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/web-x-2 ${pod.uid} n1 immutable`]);
+  });
+
+  it("releases what a store error kept as soon as the store answers again", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const pod = await world.schedule(aPod());
+    plans.store = ({ name }) => (name === "remove" ? "fail" : "ok");
+    await world.deletePod(pod.id);
+    assert.equal(world.lines().length, 1);
+    plans.store = () => "ok";
+    await world.clock.pass(5_000);
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+  });
+});
+
+describe("resync", () => {
+  it("does its duties on what events missed (case 110)", async () => {
+    const world = await aWorld();
+    const web = world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas: 2 });
+    const set = world.cluster.putReplicaSet({
+      namespace: "ns1",
+      name: "web-x",
+      owner: web.controller,
+    });
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 2 });
+    const old = world.cluster.putStatefulSet({ namespace: "ns1", name: "old" });
+    const imm = (name: string, controller: ControllerRef) =>
+      aPod({ name, policy: "immutable", controller });
+    const pods = [
+      await world.schedule(imm("web-x-1", set.controller)),
+      await world.schedule(imm("web-x-2", set.controller)),
+      await world.schedule(imm("db-0", db.controller)),
+      await world.schedule(imm("db-1", db.controller)),
+      await world.schedule(imm("old-0", old.controller)),
+      await world.schedule(aPod({ name: "plain" })),
+      await world.schedule(aPod({ name: "evicted" })),
+    ];
+    // Everything happens while nobody listens.
+    await world.service.stop();
+    for (const { id } of pods.slice(0, 6)) world.cluster.deletePod(id);
+    world.cluster.changePod({ namespace: "ns1", name: "evicted" }, { phase: "Failed" });
+    world.cluster.deleteWorkload(old.ref);
+    world.cluster.scale(web.ref, 1);
+    world.cluster.scale(db.ref, 1);
+    await world.settle();
+    assert.equal(world.lines().length, 7);
+    world.service.start();
+    await world.service.startLeading();
+    await world.settle();
+    const lines = world.lines();
+    assert.equal(lines.length, 2);
+    assert.match(lines[0] ?? "", /^10\.0\.70\.[23] workload deployment\/ns1\/web - - immutable$/);
+    assert.equal(lines[1], "10.0.70.4 pod ns1/db-0 - - immutable");
+  });
+
+  it("never touches the administrator's or an unknown record (cases 106, 108 and 113, D-5)", async () => {
+    const world = await aWorld();
+    putRecord(world, { ip: "10.0.70.2", owner: { kind: "admin", key: "sts_ns1_db_db-0" } });
+    putRecord(world, { ip: "10.0.70.3", owner: { kind: "foreign", key: "hello-xx" } });
+    await world.settle();
+    await world.resync();
+    assert.equal(world.lines().length, 2);
+    const pod = await world.schedule(aPod());
+    assert.equal(world.lines()[2], `10.0.70.4 pod ns1/pod1 ${pod.uid} n1 pod-delete`);
+    deleteRecord(world, "10.0.70.2");
+    await world.settle();
+    await world.schedule(aPod({ name: "second" }));
+    assert.match(world.lines()[0] ?? "", /^10\.0\.70\.2 pod ns1\/second/);
+  });
+
+  it("one record that cannot be read or released holds up no other", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const stuck = await world.schedule(aPod({ name: "stuck" }));
+    const plain = await world.schedule(aPod({ name: "plain" }));
+    await world.service.reclaim.stop();
+    plans.store = ({ name, args }) => {
+      const isStuck = JSON.stringify(args).includes("10.0.70.2");
+      return isStuck && name !== "list" ? (name === "remove" ? "lost" : "fail") : "ok";
+    };
+    world.cluster.deletePod(stuck.id);
+    world.cluster.deletePod(plain.id);
+    await world.settle();
+    world.service.reclaim.start();
+    await world.resync();
+    await world.resync();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/stuck ${stuck.uid} n1 pod-delete`]);
+    plans.store = () => "ok";
+    await world.resync();
+    assert.deepEqual(world.lines(), []);
+  });
+
+  it("comes by itself once per period", async () => {
+    const world = await aWorld();
+    const pod = await world.schedule(aPod());
+    world.cluster.freezeCache();
+    world.cluster.deletePod(pod.id);
+    // The watch says nothing and the cache shows the pod: nothing can be known.
+    await world.clock.pass(61_000);
+    assert.equal(world.lines().length, 1);
+    world.cluster.thawCache();
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+  });
+});
+
+describe("records and pods that do not agree", () => {
+  it("a record that names another uid or node follows the pod that carries the address", async () => {
+    const world = await aWorld();
+    const pod = await world.schedule(aPod());
+    const record = world.records()[0] as Allocation;
+    putRecord(world, { ...record, podUid: "another", nodeName: "n9" });
+    await world.settle();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/pod1 ${pod.uid} n1 pod-delete`]);
+  });
+
+  it("a running pod that carries an address without a record gets one (case 114)", async () => {
+    const world = await aWorld();
+    const carried = { nodeName: "n1", phase: "Running", assignedIps: ["10.0.70.7"] } as const;
+    world.cluster.putPod(aPod({ ...carried, name: "adopted" }));
+    world.cluster.putPod(aPod({ ...carried, name: "pending", nodeName: "", phase: "Pending" }));
+    world.cluster.putPod(aPod({ ...carried, name: "outside", assignedIps: ["10.9.9.9"] }));
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.7 pod ns1/adopted uid-ns1-adopted n1 pod-delete"]);
+    assert.equal(world.metrics.countOf("conflicts", { kind: "outside configuration" }), 1);
+  });
+
+  it("recreates the record of a living pod that was deleted by hand, and says so (D-10)", async () => {
+    const world = await aWorld();
+    const pod = await world.schedule(aPod());
+    deleteRecord(world, "10.0.70.2");
+    await world.settle();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/pod1 ${pod.uid} n1 pod-delete`]);
+    const [event] = world.events.events();
+    assert.equal(event?.reason, "FloatingIPRecreated");
+    assert.equal(event?.about.name, "pod1");
+  });
+
+  it("frees a reservation whose record was deleted by hand", async () => {
+    const world = await aWorld();
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
+    const pod = await world.schedule(
+      aPod({ name: "db-0", policy: "never", controller: db.controller }),
+    );
+    await world.deletePod(pod.id);
+    deleteRecord(world, "10.0.70.2");
+    await world.settle();
+    assert.deepEqual(world.events.events(), []);
+    assert.equal(world.service.allocator.view.size, 0);
+    assert.equal(world.service.allocator.view.usageOf(0).free, 8);
+  });
+
+  it("does not free the address of a living pod when an administrator's record over it goes (D-10)", async () => {
+    const world = await aWorld();
+    const pod = await world.schedule(aPod());
+    putRecord(world, { ip: "10.0.70.2", owner: { kind: "admin", key: "pool__node_" } });
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.2 admin pool__node_ - - pod-delete"]);
+    deleteRecord(world, "10.0.70.2");
+    // In the same moment somebody asks for addresses: the pod's must not be among them.
+    const other = aPod({ name: "other" });
+    world.cluster.putPod(other);
+    assert.deepEqual(await world.bind(other, "n1"), { kind: "bound" });
+    await world.settle();
+    assert.deepEqual(world.lines(), [
+      `10.0.70.2 pod ns1/pod1 ${pod.uid} n1 pod-delete`,
+      `10.0.70.3 pod ns1/other ${other.uid} n1 pod-delete`,
+    ]);
+    assert.equal(world.events.events().at(-1)?.reason, "FloatingIPRecreated");
+  });
+
+  it("names the younger of two pods with one address", async () => {
+    const world = await aWorld();
+    const older = await world.schedule(aPod({ name: "older" }));
+    const carried = { nodeName: "n2", phase: "Running", assignedIps: ["10.0.70.2"] } as const;
+    world.cluster.putPod(
+      aPod({ ...carried, name: "younger", createdAtMs: older.createdAtMs + 1_000 }),
+    );
+    await world.resync();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/older ${older.uid} n1 pod-delete`]);
+    const conflicts = world.events
+      .events()
+      .filter(({ message }) => message.includes("also in the older pod"));
+    assert.deepEqual(
+      conflicts.map(({ about }) => about.name),
+      ["younger"],
+    );
+    assert.match(conflicts[0]?.message ?? "", /delete pod ns1\/younger/);
+    assert.ok(world.metrics.countOf("conflicts", { kind: "address in two pods" }) > 0);
+  });
+
+  it("puts the record of an old leader's late write through reclaim", async () => {
+    const world = await aWorld();
+    putRecord(world, { ip: "10.0.70.5" });
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+  });
+});
+
+describe("only between start and stop", () => {
+  it("events do nothing while the process follows, and are made up for", async () => {
+    const world = await aWorld();
+    const pod = await world.schedule(aPod());
+    await world.service.stopLeading();
+    world.leadership.become(false, "other");
+    await world.deletePod(pod.id);
+    await world.clock.pass(120_000);
+    assert.equal(world.lines().length, 1);
+    world.leadership.become(true, "self");
+    await world.service.startLeading();
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+  });
+
+  it("a pod of another kind of the same name as a StatefulSet is judged by its own workload (D-43)", async () => {
+    const world = await aWorld();
+    world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 0 });
+    world.cluster.putCustom("StatefulSet", {
+      apiGroup: "apps.kruise.io",
+      namespace: "ns1",
+      name: "db",
+      replicas: 1,
+    });
+    const controller = controlledBy("apps.kruise.io/v1", "StatefulSet", "db");
+    const pod = await world.schedule(aPod({ name: "db-0", policy: "immutable", controller }));
+    await world.deletePod(pod.id);
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 - - immutable"]);
+  });
+});
