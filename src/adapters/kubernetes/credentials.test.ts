@@ -130,6 +130,16 @@ test("a kubeconfig that cannot be used says why, names the file and never shows 
     );
     const message = await refusal({ kubeconfig: file });
     assert.match(message, /current-context "nowhere"/);
+    await writeFile(
+      file,
+      JSON.stringify({
+        "current-context": "c",
+        contexts: [{ name: "c", context: { cluster: "k", user: "u" } }],
+        clusters: [{ name: "k", cluster: { server: "https://k", "proxy-url": "http://p" } }],
+        users: [{ name: "u", user: {} }],
+      }),
+    );
+    assert.match(await refusal({ kubeconfig: file }), /proxy-url, which is not supported/);
     assert.ok(!message.includes("secret"));
   });
 });

@@ -110,6 +110,11 @@ async function kubeconfigAccess(file: string, master: string | undefined): Promi
       message: `its current-context "${config.getCurrentContext()}" names no cluster; set current-context or give --master URL`,
     });
   }
+  if (cluster?.proxyUrl !== undefined) {
+    throw unusable(`read kubeconfig ${file}`, {
+      message: `cluster "${cluster.name}" has proxy-url, which is not supported; give the address that is reached directly with --master URL and remove it`,
+    });
+  }
   const server =
     master !== undefined && master !== ""
       ? parseServer(master, "--master")
@@ -144,6 +149,11 @@ function refreshing(server: URL, read: () => Promise<ApiCredentials>): ApiAccess
   const readOnce = async (): Promise<ApiCredentials> => {
     try {
       kept = await read();
+      readAtMs = performance.now();
+      return kept;
+    } catch (error) {
+      // What was good a minute ago most likely still is; the API server says so when it is not, and then nothing is kept.
+      if (kept === undefined) throw error;
       readAtMs = performance.now();
       return kept;
     } finally {

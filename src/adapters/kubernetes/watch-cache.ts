@@ -3,9 +3,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { ListWatch, type ListWatchOptions } from "./list-watch.ts";
 
-/** An object reduced to what is kept. */
-export type Projected<Value> = { readonly key: string; readonly value: Value };
-
 /** What a cache needs; `client`, `log`, `collection` and `times` are those of the list-watch. */
 export type WatchCacheOptions<Value> = Omit<ListWatchOptions, "listener" | "tellsLists"> & {
   /** The key of an object, also of one that is not kept; undefined when it is not an object of this kind. */
