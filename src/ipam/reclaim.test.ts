@@ -332,7 +332,8 @@ describe("resync", () => {
     assert.equal(world.lines()[2], `10.0.70.4 pod ns1/pod1 ${pod.uid} n1 pod-delete`);
     deleteRecord(world, "10.0.70.2");
     await world.settle();
-    await world.schedule(aPod({ name: "second" }));
+    const request = { kind: "ranges", ranges: [[ipRange("10.0.70.2")]] } as const;
+    await world.schedule(aPod({ name: "second", request }));
     assert.match(world.lines()[0] ?? "", /^10\.0\.70\.2 pod ns1\/second/);
   });
 
