@@ -2,7 +2,15 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { aNode, anAllocation, aPod, aPodSubnet, controlledBy, ip } from "../../test/builders.ts";
+import {
+  aNode,
+  anAllocation,
+  aPod,
+  aPodSubnet,
+  controlledBy,
+  ip,
+  ipRange,
+} from "../../test/builders.ts";
 import { IpamWorld, type WorldParts } from "../../test/ipam-world.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
 import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
