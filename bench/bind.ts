@@ -1,7 +1,6 @@
 // How many binds a second galaxy-ipam makes on a real API server, against the same two writes (record and Binding) made directly with
 // the same client: what is lost between the two is our part.
 
-import { readFileSync } from "node:fs";
 import { KubernetesAllocationStore } from "../src/adapters/kubernetes/allocation-store.ts";
 import { ApiClient } from "../src/adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../src/adapters/kubernetes/credentials.ts";
@@ -13,6 +12,7 @@ import { type ControlPlane, startControlPlane } from "../test/control-plane/cont
 import { startGalaxyIpam } from "../test/control-plane/galaxy-ipam.ts";
 import { floatingIps, type Pod } from "../test/control-plane/kinds.ts";
 import { benchmark, type Findings, type Mode } from "./measure/benchmark.ts";
+import { processCpuMs } from "./measure/cpu.ts";
 import { ExtenderClient } from "./measure/extender-client.ts";
 import { quietLog } from "./measure/memory-control-plane.ts";
 import { createPods, deletePods, namesOf, prepareCluster } from "./measure/plane.ts";
@@ -30,16 +30,25 @@ const clientFlags = [
   "--resync-interval=1h",
 ];
 
-type Round = { readonly perSecond: number; readonly times: readonly number[] };
+type Round = {
+  readonly perSecond: number;
+  readonly times: readonly number[];
+  /** CPU of API server and etcd a bind, milliseconds. */
+  readonly serverCpuMs: number;
+};
 
 /** Runs `work` for each pod with {@link inFlight} at a time; only those after `warmUp` count. */
 async function round(
+  plane: ControlPlane,
   pods: readonly Pod[],
   warmUp: number,
   work: (pod: Pod, index: number) => Promise<void>,
 ): Promise<Round> {
   await inParallel(pods.slice(0, warmUp).entries(), inFlight, ([index, pod]) => work(pod, index));
   const times: number[] = [];
+  const servers = Object.values(plane.pids());
+  const serverCpu = () => servers.reduce((sum, pid) => sum + processCpuMs(pid), 0);
+  const cpuBefore = serverCpu();
   const startedMs = performance.now();
   await inParallel(pods.slice(warmUp).entries(), inFlight, async ([index, pod]) => {
     const beganMs = performance.now();
@@ -47,7 +56,8 @@ async function round(
     times.push(performance.now() - beganMs);
   });
   const seconds = (performance.now() - startedMs) / 1000;
-  return { perSecond: times.length / seconds, times };
+  const serverCpuMs = (serverCpu() - cpuBefore) / times.length;
+  return { perSecond: times.length / seconds, times, serverCpuMs };
 }
 
 async function throughGalaxy(
@@ -61,8 +71,8 @@ async function throughGalaxy(
   });
   await ipam.whenReady();
   const client = new ExtenderClient(ipam.port, inFlight);
-  const cpuBefore = cpuMsOf(ipam.pid);
-  const result = await round(pods, warmUp, async (pod, index) => {
+  const cpuBefore = processCpuMs(ipam.pid);
+  const result = await round(plane, pods, warmUp, async (pod, index) => {
     const answer = await client.post(
       "/v1/bind",
       JSON.stringify({
@@ -75,7 +85,7 @@ async function throughGalaxy(
     const { Error: error } = JSON.parse(answer.body.toString()) as { readonly Error?: string };
     if ((error ?? "") !== "") throw new Error(error);
   });
-  const cpuMs = (cpuMsOf(ipam.pid) - cpuBefore) / pods.length;
+  const cpuMs = (processCpuMs(ipam.pid) - cpuBefore) / pods.length;
   client.close();
   await ipam.stop();
   return { ...result, cpuMs };
@@ -90,7 +100,7 @@ async function directly(plane: ControlPlane, pods: readonly Pod[], warmUp: numbe
     log: quietLog,
     metrics: new MemoryMetrics(),
   });
-  const result = await round(pods, warmUp, async ({ metadata: { name, uid } }, index) => {
+  const result = await round(plane, pods, warmUp, async ({ metadata: { name, uid } }, index) => {
     const nodeName = nodeOf(index % nodeCount).name;
     const zone = index % zoneCount;
     const ip = parseIp(addressAt(zone, Math.floor(index / zoneCount)));
@@ -136,13 +146,6 @@ async function directly(plane: ControlPlane, pods: readonly Pod[], warmUp: numbe
   return result;
 }
 
-/** CPU of a process so far (Linux: fields 14 and 15 of /proc/PID/stat, in hundredths of a second). */
-function cpuMsOf(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
 async function measure(mode: Mode): Promise<Findings> {
   const rounds = mode === "quick" ? 1 : 7;
   const [warmUp, count] = mode === "quick" ? [100, 300] : [400, 1_400];
@@ -152,6 +155,8 @@ async function measure(mode: Mode): Promise<Findings> {
   const times: number[] = [];
   const directTimes: number[] = [];
   const cpu: number[] = [];
+  const serverCpu: number[] = [];
+  const directServerCpu: number[] = [];
   const plane = await startControlPlane({ hasControllers: false });
   try {
     await prepareCluster(plane.api, nodeCount);
@@ -185,6 +190,8 @@ async function measure(mode: Mode): Promise<Findings> {
       direct.push(directRate);
       ratios.push((ourRate / directRate) * 100);
       times.push(...(results.get("ours")?.times ?? []));
+      serverCpu.push(results.get("ours")?.serverCpuMs ?? Number.NaN);
+      directServerCpu.push(results.get("direct")?.serverCpuMs ?? Number.NaN);
       directTimes.push(...(results.get("direct")?.times ?? []));
     }
   } finally {

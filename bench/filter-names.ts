@@ -4,6 +4,7 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { podIdText } from "../src/core/owner.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
+import { threadCpuMs } from "./measure/cpu.ts";
 import { ExtenderClient } from "./measure/extender-client.ts";
 import {
   type MemoryControlPlane,
@@ -134,11 +135,6 @@ async function measureSize(
   const longestDuringResyncMs = Math.max(...Object.values((await during).filterMs).flat());
   await plane.stop();
   return { ...times, serverCpuMs, longestDuringResyncMs };
-}
-
-function threadCpuMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
 }
 
 function call(task: CallerTask): Promise<CallerTimes> {

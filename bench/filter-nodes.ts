@@ -5,6 +5,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { parseExtenderArgs } from "../src/adapters/http/extender-body.ts";
 import { podIdText } from "../src/core/owner.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
+import { threadCpuMs } from "./measure/cpu.ts";
 import { ExtenderClient } from "./measure/extender-client.ts";
 import {
   podFacts,
@@ -48,11 +49,6 @@ function costOf(rounds: number, work: () => unknown): Cost {
     clock.push(performance.now() - startedMs);
   }
   return { clockMs: median(clock), cpuMs: median(cpu) };
-}
-
-function threadCpuMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
 }
 
 /** Calls filter from another thread; the server's part is what this thread did meanwhile. */

@@ -6,6 +6,7 @@ import { startControlPlane } from "../test/control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../test/control-plane/galaxy-ipam.ts";
 import { floatingIps, type Pod, pods } from "../test/control-plane/kinds.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
+import { processCpuMs } from "./measure/cpu.ts";
 import { createPods, deletePods, namesOf, prepareCluster } from "./measure/plane.ts";
 import { median } from "./measure/statistics.ts";
 
@@ -21,20 +22,34 @@ const describeWay: Readonly<Record<Way, string>> = {
   nodes: "with float IPs, full Node objects",
 };
 
-/** Seconds from the first pod that has a node to the last one. */
+type Outcome = {
+  /** From the first pod that has a node to the last one. */
+  readonly seconds: number;
+  /** CPU a pod, milliseconds, by program; from the first pod that has a node on. */
+  readonly cpuMs: Readonly<Record<string, number>>;
+};
+
 async function scheduleAll(
   plane: ControlPlane,
   ipam: GalaxyIpam,
   way: Way,
   names: readonly string[],
-): Promise<number> {
+): Promise<Outcome> {
   await createPods(plane.api, names, () => ({ wantsFloatIp: way !== "without", cpu: "10m" }));
   let bound = 0;
   let firstMs = 0;
+  let cpuBefore: Readonly<Record<string, number>> = {};
+  const cpuNow = () => {
+    const pids = { ...plane.pids(), "galaxy-ipam": ipam.pid };
+    return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, processCpuMs(pid)]));
+  };
   const done = Promise.withResolvers<number>();
   const seen = (pod: Pod) => {
     if ((pod.spec.nodeName ?? "") === "") return;
-    if (bound === 0) firstMs = performance.now();
+    if (bound === 0) {
+      firstMs = performance.now();
+      cpuBefore = cpuNow();
+    }
     bound += 1;
     if (bound === names.length) done.resolve((performance.now() - firstMs) / 1000);
   };
@@ -51,10 +66,16 @@ async function scheduleAll(
     300_000,
   );
   const seconds = await done.promise;
+  const cpuMs = Object.fromEntries(
+    Object.entries(cpuNow()).map(([name, ms]) => [
+      name,
+      (ms - (cpuBefore[name] ?? 0)) / names.length,
+    ]),
+  );
   clearTimeout(tooLate);
   follower.stop();
   await plane.stopScheduler();
-  return seconds;
+  return { seconds, cpuMs };
 }
 
 async function measure(mode: Mode): Promise<Findings> {
@@ -71,11 +92,11 @@ async function measure(mode: Mode): Promise<Findings> {
     });
     await ipam.whenReady();
     for (const size of sizes) {
-      const seconds: Record<Way, number[]> = { without: [], names: [], nodes: [] };
+      const outcomes: Record<Way, Outcome[]> = { without: [], names: [], nodes: [] };
       for (let round = 0; round < rounds; round += 1) {
         for (const way of ways) {
           const names = namesOf(`${way}-${size}-${round}`, size);
-          seconds[way].push(await scheduleAll(plane, ipam, way, names));
+          outcomes[way].push(await scheduleAll(plane, ipam, way, names));
           await deletePods(plane.api);
           await plane.api.waitFor(
             "no records",
@@ -87,11 +108,16 @@ async function measure(mode: Mode): Promise<Findings> {
           );
         }
       }
-      const base = median(seconds.without);
+      const base = median(outcomes.without.map(({ seconds }) => seconds));
       for (const way of ways) {
-        const time = median(seconds[way]);
+        const time = median(outcomes[way].map(({ seconds }) => seconds));
         const what = `${size.toLocaleString("en")} pods ${describeWay[way]}`;
         figures.push({ what, value: time, unit: "s" });
+        for (const program of Object.keys(outcomes[way][0]?.cpuMs ?? {})) {
+          if (way === "without" && program === "galaxy-ipam") continue;
+          const cpuMs = median(outcomes[way].map((outcome) => outcome.cpuMs[program] ?? 0));
+          figures.push({ what: `${what}: CPU of ${program} a pod`, value: cpuMs, unit: "ms" });
+        }
         if (way === "without") continue;
         figures.push({
           what: `${what}: longer by`,
