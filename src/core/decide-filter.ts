@@ -3,9 +3,9 @@
 import type { Allocation } from "./allocation.ts";
 import { isBound } from "./allocation.ts";
 import type { AllocationView } from "./allocation-table.ts";
-import type { PodFacts, PoolFacts, WorkloadState } from "./facts.ts";
-import type { Ip, IpFamily } from "./ip.ts";
-import { ipToNumber } from "./ip.ts";
+import type { AddressRequest, PodFacts, PoolFacts, WorkloadState } from "./facts.ts";
+import type { Ip } from "./ip.ts";
+import { familyOf, ipToNumber } from "./ip.ts";
 import type { Owner, WorkloadRef } from "./owner.ts";
 import { ordinalOf, podIdText, podsAreInterchangeable, sameOwner } from "./owner.ts";
 import type { Picked, Slot, Tier } from "./pick.ts";
@@ -257,17 +257,17 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
   const { topology } = view;
   const { pod } = context;
   const subnets = zone.subnetIndexes.map((index) => topology.subnets[index] as PodSubnet);
-  const slots = slotsOf(pod.request, new Set<IpFamily>(subnets.map((subnet) => subnet.family)));
+  // What the configuration does not list any more stays with this pod, but does not go to the next one of its name.
+  const own = ownAllocations(context, view).filter(
+    (allocation) => allocation.podUid === pod.uid || topology.isConfigured(allocation.ip),
+  );
+  const slots = slotsOnNodes(pod.request, subnets, own);
   if (slots.length === 0) {
     return none(
       `the node's pod subnets (${subnets.map(describeSubnet).join(", ")}) have no address of the families that ` +
         `pod ${podIdText(pod.id)} asks for in k8s.v1.cni.galaxy.io/ip-families`,
     );
   }
-  // What the configuration does not list any more stays with this pod, but does not go to the next one of its name.
-  const own = ownAllocations(context, view).filter(
-    (allocation) => allocation.podUid === pod.uid || topology.isConfigured(allocation.ip),
-  );
   const ownTier = offer(own.filter((allocation) => topology.zoneMayUse(zone, allocation.ip)));
   // An address that the pod has and still asks for pins it: it must not be traded for one of another subnet.
   if (countServable(slots, [ownTier]) < countServable(slots, [offer(own)])) {
@@ -296,6 +296,21 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
   }
   if (picked !== undefined) return none(noRoomMessage(context, view));
   return none(noneLeftMessage(context, view, slots, zone));
+}
+
+/**
+ * The slots of a pod on nodes with these pod subnets. Families of addresses that it has count as if the nodes had them, and an address of the
+ * one family that it has is its default: a subnet of another family that came or went since is no reason to lose an address.
+ */
+function slotsOnNodes(
+  request: AddressRequest,
+  subnets: readonly PodSubnet[],
+  own: readonly Allocation[],
+): readonly Slot[] {
+  const ownFamilies = new Set(own.map((allocation) => familyOf(allocation.ip)));
+  const isOpen = request.kind === "families" && request.families === undefined;
+  if (isOpen && ownFamilies.size > 0) return slotsOf(request, ownFamilies);
+  return slotsOf(request, new Set([...subnets.map((subnet) => subnet.family), ...ownFamilies]));
 }
 
 const sources: readonly PlanSource[] = ["own", "held", "reserved", "free"];
