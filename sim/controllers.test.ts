@@ -7,6 +7,7 @@ import { aTemplate, TestCluster } from "./cluster-for-tests.ts";
 import { isActive, isAvailable } from "./controllers/workplace.ts";
 import type { SimPod, SimWorkload } from "./objects.ts";
 import { deletePod, evictPod } from "./pod-verbs.ts";
+import { Random } from "./random.ts";
 
 function replicaSets(cluster: TestCluster): readonly SimWorkload[] {
   return cluster.api.list("workloads").filter(({ kind }) => kind === "replicaset");
@@ -461,4 +462,66 @@ test("a cluster that is left alone falls silent", async () => {
   await cluster.run(600);
   assert.equal(cluster.api.log.length, changes);
   assert.equal(happenings, 0);
+});
+
+test("whatever was done to a cluster, once it is left alone each workload has the pods that it asks for", async () => {
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const random = new Random(seed);
+    const nodes = ["n1", "n2", "n3", "n4"];
+    const cluster = new TestCluster({ seed, nodes });
+    const keys = [
+      cluster.create("deployment", { name: "a", maxUnavailable: 1 }),
+      cluster.create("deployment", { name: "b", maxSurge: 0 }),
+      cluster.create("statefulset", { name: "c" }),
+      cluster.create("tapp", { name: "d" }),
+      cluster.create("replicaset", { name: "e" }),
+      cluster.create("daemonset", { name: "f" }),
+    ];
+    const aPod = () => (cluster.pods().length === 0 ? "" : random.pick(cluster.api.keys("pods")));
+    for (let step = 1; step <= 100; step += 1) {
+      const deed = random.integer(0, 7);
+      if (deed <= 1) cluster.scale(random.pick(keys), random.integer(0, 6));
+      if (deed === 2) cluster.roll(random.pick(keys), random.integer(1, 4));
+      if (deed === 3) deletePod(cluster.api, aPod(), { force: random.chance(0.3) });
+      if (deed === 4) evictPod(cluster.api, aPod());
+      if (deed === 5) cluster.kubelets.stopNode(random.pick(nodes));
+      if (deed === 6) cluster.kubelets.startNode(random.pick(nodes));
+      if (deed === 7) {
+        const key = random.pick(keys);
+        const workload = cluster.api.get("workloads", key);
+        cluster.api.remove("workloads", key);
+        assert.ok(workload);
+        cluster.create(workload.kind, { ...workload, name: workload.ref.name, uid: `new-${step}` });
+      }
+      await cluster.run(random.integer(0, 4_000) / 1_000);
+    }
+    for (const node of nodes) cluster.kubelets.startNode(node);
+    await cluster.run(300);
+    for (const key of keys) {
+      const workload = cluster.api.get("workloads", key);
+      assert.ok(workload);
+      const sets = replicaSets(cluster).filter(
+        ({ deployment }) => deployment === workload.ref.name && workload.kind === "deployment",
+      );
+      const owners = new Set([workload, ...sets].map(({ uid }) => uid));
+      const pods = cluster.pods().filter(({ facts }) => owners.has(facts.controller?.uid ?? ""));
+      const text = `seed ${seed}, ${key}`;
+      assert.equal(
+        pods.length,
+        workload.kind === "daemonset" ? nodes.length : workload.replicas,
+        text,
+      );
+      for (const pod of pods) {
+        assert.ok(isAvailable(pod), text);
+        if (workload.kind !== "replicaset") {
+          assert.equal(pod.revision, workload.template.revision, text);
+        }
+      }
+    }
+    const owned = cluster.api.list("workloads").map(({ uid }) => uid);
+    assert.ok(
+      cluster.pods().every(({ facts }) => owned.includes(facts.controller?.uid ?? "")),
+      `seed ${seed}`,
+    );
+  }
 });
