@@ -128,7 +128,10 @@ export function formatBindingResult(error: string): string {
 export function formatHostPriorityList(
   scores: readonly { readonly nodeName: string; readonly score: number }[],
 ): string {
-  return JSON.stringify(scores.map(({ nodeName, score }) => ({ Host: nodeName, Score: score })));
+  const items = scores.map(
+    ({ nodeName, score }) => `{"Host":${formatName(nodeName)},"Score":${score}}`,
+  );
+  return `[${items.join(",")}]`;
 }
 
 /** What a filter answer says beside the nodes that passed. */
@@ -160,18 +163,34 @@ export function formatNodesResult(verdict: FilterVerdict): {
  * stand in `failedAndUnresolvableNodes` as well: schedulers from 1.20 then spare them in preemption, older ones ignore it.
  */
 function formatVerdict({ failed, error }: FilterVerdict): string {
-  let text = "";
-  if (failed.size > 0) {
-    text += `,"failedNodes":${JSON.stringify(Object.fromEntries(failed))}`;
-    const unresolvable = [...failed].filter(([, reason]) =>
-      unresolvableTokens.some((token) => reason.startsWith(token)),
-    );
-    if (unresolvable.length > 0) {
-      text += `,"failedAndUnresolvableNodes":${JSON.stringify(Object.fromEntries(unresolvable))}`;
+  // Thousands of nodes share a few reasons of a hundred characters, which are worth writing and judging only once.
+  const reasons = new Map<string, { readonly json: string; readonly isUnresolvable: boolean }>();
+  const members: string[] = [];
+  const unresolvable: string[] = [];
+  for (const [nodeName, text] of failed) {
+    let reason = reasons.get(text);
+    if (reason === undefined) {
+      const isUnresolvable = unresolvableTokens.some((token) => text.startsWith(token));
+      reason = { json: JSON.stringify(text), isUnresolvable };
+      reasons.set(text, reason);
     }
+    const member = `${formatName(nodeName)}:${reason.json}`;
+    members.push(member);
+    if (reason.isUnresolvable) unresolvable.push(member);
   }
-  if (error !== "") text += `,"error":${JSON.stringify(error)}`;
-  return `${text}}`;
+  return [
+    ...(members.length > 0 ? [`,"failedNodes":{${members.join(",")}}`] : []),
+    ...(unresolvable.length > 0
+      ? [`,"failedAndUnresolvableNodes":{${unresolvable.join(",")}}`]
+      : []),
+    ...(error === "" ? [] : [`,"error":${JSON.stringify(error)}`]),
+    "}",
+  ].join("");
+}
+
+/** JSON of a text that nearly always is a name of Kubernetes, which has nothing to escape. */
+function formatName(text: string): string {
+  return /^[-.0-9a-z]*$/.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** The member whose name is `name` in any case; of several the last, as Go decodes. Null counts as absent. */
