@@ -59,27 +59,33 @@ type AddressPromise = {
   readonly policy: string;
 };
 
+/** The addresses that a pod name keeps, for pods of this shape of the same workload. */
+type Expectation = {
+  readonly ips: readonly Ip[];
+  readonly workloadUid: string;
+  readonly shape: string;
+};
+
 /** What the world did that loosens rules for a seed. */
 export type Looseness = {
   /** Calls may happen after they were given up, or two processes may believe that they lead: counts may be overrun for a while. */
   readonly countsMayOverrun: boolean;
 };
 
-/** Watches all changes; throws a {@link Violation} at the moment of the change. */
+/** Watches all changes and keeps the first {@link Violation}. */
 export class Judge {
   readonly #api: SimApi;
   readonly #looseness: Looseness;
   readonly #isProcess: (writer: string) => boolean;
+  #violation: Error | undefined;
   readonly #carriers = new Map<Ip, Set<string>>();
   readonly #topologies = new History<Topology | undefined>();
   readonly #workloads = new Map<string, History<SimWorkload | undefined>>();
   readonly #poolSizes = new Map<string, History<number | undefined>>();
+  readonly #poolCounts = new Map<string, History<number>>();
   readonly #promises = new Map<Ip, AddressPromise>();
   /** The address that the next pod of a name must get, while nothing happened that ends the promise. */
-  readonly #expected = new Map<
-    string,
-    { readonly ips: readonly Ip[]; readonly workloadUid: string }
-  >();
+  readonly #expected = new Map<string, Expectation>();
   /** When an operator last touched a record by hand. */
   readonly #touchedMs = new Map<Ip, number>();
 
@@ -87,7 +93,19 @@ export class Judge {
     this.#api = api;
     this.#looseness = looseness;
     this.#isProcess = isProcess;
-    api.listeners.add((change) => this.#look(change));
+    api.listeners.add((change) => {
+      try {
+        this.#look(change);
+      } catch (error) {
+        // Whoever wrote must not notice: it would take it for an answer of the API server.
+        this.#violation ??= error as Error;
+      }
+    });
+  }
+
+  /** The first rule that was broken, or the error of the judge itself. */
+  get violation(): Error | undefined {
+    return this.#violation;
   }
 
   #look(change: Change): void {
@@ -97,6 +115,8 @@ export class Judge {
         this.#lookAtPod(change.before, change.value, this.#isProcess(change.writer));
         break;
       case "records":
+        this.#countPool(change.before);
+        this.#countPool(change.value);
         if (this.#isProcess(change.writer)) this.#lookAtRecord(change.before, change.value);
         else {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
@@ -133,6 +153,17 @@ export class Judge {
     }
   }
 
+  #countPool(record: Allocation | undefined): void {
+    const pool = record === undefined ? undefined : poolOf(record);
+    if (pool === undefined) return;
+    const history = this.#poolCounts.get(pool) ?? new History<number>();
+    history.add(
+      this.#api.nowMs(),
+      this.#api.list("records").filter((other) => poolOf(other) === pool).length,
+    );
+    this.#poolCounts.set(pool, history);
+  }
+
   #forgetPromise(record: Allocation | undefined): void {
     if (record === undefined) return;
     this.#promises.delete(record.ip);
@@ -159,7 +190,8 @@ export class Judge {
         after !== undefined &&
         (after.template.policy !== policy ||
           after.template.pool !== pool ||
-          JSON.stringify(after.template.request) !== JSON.stringify(request));
+          JSON.stringify(after.template.request, bigintText) !==
+            JSON.stringify(request, bigintText));
       if ((isOut && policy !== "never") || isOther) this.#expected.delete(podText);
     }
   }
@@ -284,7 +316,8 @@ export class Judge {
       facts.policy !== "pod-delete" && !podsAreInterchangeable(ref) && ref !== undefined;
     const workload = ref === undefined ? undefined : this.#api.get("workloads", keyOfRef(ref));
     const expected = this.#expected.get(key);
-    if (keeps && expected !== undefined) {
+    const shape = JSON.stringify([facts.request, facts.policy, facts.pool], bigintText);
+    if (keeps && expected?.shape === shape) {
       if (expected.ips.some((ip) => !facts.assignedIps.includes(ip))) {
         throw new Violation(
           "a name keeps its address",
@@ -293,7 +326,12 @@ export class Judge {
       }
     }
     if (!keeps || workload === undefined) this.#expected.delete(key);
-    else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid });
+    else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid, shape });
+    // What the pod does not ask for any more is nobody's.
+    if (expected !== undefined && expected.shape === shape) return;
+    for (const [ip, promise] of this.#promises) {
+      if (promise.podKey === key && !facts.assignedIps.includes(ip)) this.#promises.delete(ip);
+    }
   }
 
   #lookAtRecord(before: Allocation | undefined, after: Allocation | undefined): void {
@@ -311,8 +349,14 @@ export class Judge {
         );
       }
     }
-    if (after === undefined && before !== undefined) this.#lookAtRelease(before);
-    if (before === undefined && after !== undefined) this.#lookAtPool(after);
+    if (after === undefined && before !== undefined) {
+      this.#lookAtRelease(before);
+      this.#forgetPromise(before);
+    }
+    // The record of a living pod that was deleted by hand comes back, whatever the size.
+    if (before === undefined && after !== undefined && (this.#carriers.get(ip)?.size ?? 0) === 0) {
+      this.#lookAtPool(after);
+    }
   }
 
   #lookAtPool(record: Allocation): void {
@@ -346,8 +390,8 @@ export class Judge {
     const pool = poolOf(record);
     if (pool !== undefined) {
       const sizes = this.#poolSizes.get(pool)?.since(nowMs - graceMs) ?? [];
-      const count = this.#api.list("records").filter((other) => poolOf(other) === pool).length + 1;
-      if (sizes.some((size) => size !== undefined && count > size)) return;
+      const most = Math.max(...(this.#poolCounts.get(pool)?.since(nowMs - graceMs) ?? [0]));
+      if (sizes.some((size) => size !== undefined && most > size)) return;
     }
     if (record.policy === "never") {
       // A rollback gives back what no pod ever had; those have no promise.
@@ -356,7 +400,8 @@ export class Judge {
     const ref = promise.workload;
     if (ref === undefined) return;
     const states = this.#workloadStates(ref);
-    if (states.some((state) => state === undefined)) return;
+    // Without a scale subresource nobody can know whether the name is still wanted.
+    if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
     const owned = this.#api
       .list("records")
       .filter(

@@ -47,9 +47,8 @@ export class Random {
 
   /** One of the items; there is at least one. */
   pick<T>(items: readonly T[]): T {
-    const item = items[this.integer(0, items.length - 1)];
-    if (item === undefined) throw new RangeError("nothing to pick from");
-    return item;
+    if (items.length === 0) throw new RangeError("nothing to pick from");
+    return items[this.integer(0, items.length - 1)] as T;
   }
 
   /** One of the words, each as likely as its weight says. */

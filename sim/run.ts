@@ -1,4 +1,4 @@
-// `npm run sim -- --seeds N [--seed S] [--ops N] [--trace]`: runs simulated worlds and reports the first failures with the command that
+// `npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure]`: runs simulated worlds and reports the first failures with the command that
 // replays each.
 
 import { availableParallelism } from "node:os";
@@ -11,6 +11,8 @@ type Options = {
   readonly seed: number | undefined;
   readonly ops: number;
   readonly trace: boolean;
+  /** One seed after the other, up to the first that fails. */
+  readonly untilFailure: boolean;
 };
 
 /** Failures that are reported in full. */
@@ -23,7 +25,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const options = parseOptions(argv);
   if (typeof options === "string") {
     process.stderr.write(
-      `sim: ${options}\nusage: npm run sim -- --seeds N [--seed S] [--ops N] [--trace]\n`,
+      `sim: ${options}\nusage: npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure]\n`,
     );
     return 2;
   }
@@ -48,6 +50,10 @@ async function main(argv: readonly string[]): Promise<number> {
     const report = await new World(first, print).run(options.ops);
     take(report);
     process.stdout.write(`seed ${report.seed} digest ${report.digest}\n`);
+  } else if (options.untilFailure) {
+    for (let seed = first; seed < first + options.seeds && failures.length === 0; seed += 1) {
+      take(await new World(seed, undefined).run(options.ops));
+    }
   } else {
     await inWorkers(first, options, take);
   }
@@ -94,10 +100,15 @@ function parseOptions(argv: readonly string[]): Options | string {
   let seed: number | undefined;
   let ops = 300;
   let trace = false;
+  let untilFailure = false;
   for (let index = 0; index < argv.length; index += 1) {
     const word = argv[index] ?? "";
     if (word === "--trace") {
       trace = true;
+      continue;
+    }
+    if (word === "--until-failure") {
+      untilFailure = true;
       continue;
     }
     const [name = "", inline] = word.split("=");
@@ -111,5 +122,5 @@ function parseOptions(argv: readonly string[]): Options | string {
     else if (name === "--ops") ops = value;
     else return `"${word}" is not an option`;
   }
-  return { seeds: seeds ?? (seed === undefined ? 100 : 1), seed, ops, trace };
+  return { seeds: seeds ?? (seed === undefined ? 100 : 1), seed, ops, trace, untilFailure };
 }

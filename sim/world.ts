@@ -161,7 +161,8 @@ export class World {
   async #pass(ms: number): Promise<void> {
     await this.#timeline.runUntil(this.#timeline.nowMs() + ms, () => {
       this.#happenings += 1;
-      if (this.#violation !== undefined) throw this.#violation;
+      const violation = this.#violation ?? this.#judge.violation;
+      if (violation !== undefined) throw violation;
     });
   }
 

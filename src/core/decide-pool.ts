@@ -32,8 +32,8 @@ export type PoolDecision = {
 };
 
 /**
- * Decides what to do with a pool's addresses. Only pre-allocation adds; a smaller size releases the longest reserved ones, never one in
- * use. Addresses promised by a hold count as the pool's.
+ * Decides what to do with a pool's addresses. Only pre-allocation adds; a smaller size releases the longest reserved ones, those kept for a pod
+ * name last, and never one in use. Addresses promised by a hold count as the pool's.
  * @param usableSubnets positions of pod subnets that some node may use; the others are a last resort
  */
 export function decidePool(
@@ -63,7 +63,12 @@ export function decidePool(
           view.heldBy(allocation.ip) === undefined &&
           view.phaseOf(allocation.ip) === "idle",
       )
-      .sort((a, b) => a.updatedAtMs - b.updatedAtMs || (a.ip < b.ip ? -1 : 1));
+      .sort(
+        (a, b) =>
+          Number(a.owner.kind === "pod") - Number(b.owner.kind === "pod") ||
+          a.updatedAtMs - b.updatedAtMs ||
+          (a.ip < b.ip ? -1 : 1),
+      );
     return { add: [], release: spare.slice(0, total - pool.size), missingCount: 0 };
   }
   if (!pool.preAllocate || total === pool.size) return { add: [], release: [], missingCount: 0 };

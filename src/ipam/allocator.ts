@@ -66,6 +66,9 @@ type StepOutcome =
 /** Stands in for the version of a record that could not be read; equal to none. */
 const unreadVersion = "unread";
 
+/** Pause before records are compared again that could not be read. */
+const reconcileRetryMs = 1_000;
+
 /** Owns the table. Reads go through {@link Allocator.view}. */
 export class Allocator {
   readonly #table = new AllocationTable();
@@ -79,6 +82,8 @@ export class Allocator {
   readonly #unread = new Set<Ip>();
   /** What the watch showed while all records were being read; undefined when they are not. */
   #seenWhileRestoring: AllocationEvent[] | undefined;
+  /** Counts interruptions of the watch after which memory was or is to be compared with the store. */
+  #owedReconciles = 0;
 
   constructor(ports: AllocatorPorts) {
     this.#ports = ports;
@@ -143,6 +148,23 @@ export class Allocator {
     for (const [ip, allocation] of before) {
       if (this.#table.get(ip) === allocation) this.observe({ kind: "removed", ip });
     }
+  }
+
+  /** What an interrupted watch did not tell is never told again: the comparison is owed until it was made. */
+  #reconcileUntilDone(): void {
+    this.#owedReconciles += 1;
+    const owed = this.#owedReconciles;
+    this.reconcile().catch((error: unknown) => {
+      this.#ports.log.warn(
+        "records could not be compared after an interruption, it is tried again",
+        {},
+        error,
+      );
+      this.#ports.clock.after(reconcileRetryMs, () => {
+        // A later interruption has its own.
+        if (owed === this.#owedReconciles) this.#reconcileUntilDone();
+      });
+    });
   }
 
   /** Promises addresses to a pod for a time; in memory only. */
@@ -466,9 +488,7 @@ export class Allocator {
       return;
     }
     if (event.kind === "reset") {
-      this.reconcile().catch((error: unknown) => {
-        this.#ports.log.warn("records could not be compared after an interruption", {}, error);
-      });
+      this.#reconcileUntilDone();
       return;
     }
     const ip = event.kind === "changed" ? event.allocation.ip : event.ip;
