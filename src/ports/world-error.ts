@@ -16,7 +16,10 @@ export type WorldErrorCode =
   | "CONFIG_FILE_INVALID"
   | "KUBECONFIG_UNUSABLE"
   | "PORT_UNAVAILABLE"
-  | "CRD_NOT_ESTABLISHED";
+  | "CRD_NOT_ESTABLISHED"
+  | "STATE_FILE_UNUSABLE"
+  | "STATE_FILE_IN_USE"
+  | "STATE_FILE_FAILED";
 
 /**
  * A failure of the world.
