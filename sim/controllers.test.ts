@@ -230,8 +230,27 @@ test("a StatefulSet grows from its first ordinal and shrinks from the top, one p
 test("a StatefulSet waits for the ordinal that does not get ready", async () => {
   const cluster = new TestCluster();
   cluster.unschedulable = /web-1$/;
-  cluster.create("statefulset");
+  const key = cluster.create("statefulset");
   await cluster.run(30);
+  assert.deepEqual(cluster.names(), ["web-0", "web-1"]);
+  cluster.scale(key, 4);
+  await cluster.run(30);
+  assert.deepEqual(cluster.names(), ["web-0", "web-1"]);
+});
+
+test("a StatefulSet that shrinks does not take its top pod while a lower one of those is unhealthy too", async () => {
+  const cluster = new TestCluster({ nodes: ["n1"] });
+  const key = cluster.create("statefulset", { replicas: 4 });
+  await cluster.run(10);
+  cluster.kubelets.stopNode("n1");
+  for (const name of ["web-2", "web-3"]) {
+    cluster.api.put("pods", `ns1/${name}`, { ...cluster.pod(name), isReady: false });
+  }
+  cluster.scale(key, 2);
+  await cluster.run(5);
+  assert.equal(cluster.pod("web-3").deletedAtMs, undefined);
+  cluster.kubelets.startNode("n1");
+  await cluster.run(10);
   assert.deepEqual(cluster.names(), ["web-0", "web-1"]);
 });
 
@@ -391,6 +410,7 @@ test("what a deleted workload owned goes gracefully, and a new Deployment of its
   const [newSet, ...others] = replicaSets(cluster);
   assert.deepEqual(others, []);
   assert.notEqual(newSet?.uid, oldSet?.uid);
+  assert.notEqual(newSet?.ref.name, oldSet?.ref.name);
   const left = cluster.pods().filter(({ facts }) => before.includes(facts.id.name));
   assert.ok(left.length > 0);
   assert.ok(left.every(({ facts }) => facts.nodeName === "n1" && facts.isTerminating));
@@ -408,6 +428,8 @@ test("a pod whose controller never existed is collected, one without a controlle
   assert.ok(pod);
   const { facts } = pod;
   cluster.api.remove("workloads", key);
+  await cluster.run(10);
+  assert.deepEqual(cluster.names(), []);
   const bare = {
     ...facts,
     id: { namespace: "ns1", name: "bare" },

@@ -124,8 +124,6 @@ export class Controllers {
   /** The garbage collector: what a deleted workload owned is deleted too. */
   #collect(workload: SimWorkload): void {
     for (const key of this.#replicaSetsOf.get(workload.uid) ?? []) {
-      const uid = this.#api.get("workloads", key)?.uid;
-      if (uid === undefined || this.#deploymentOf.get(uid) !== workload.uid) continue;
       this.#trace(`garbage collector: ${key}, its ${workloadText(workload)} is gone`);
       this.#api.remove("workloads", key, "garbage-collector");
     }

@@ -36,14 +36,11 @@ export function reconcileStatefulSet(place: Workplace, set: SimWorkload): void {
     condemn(place, set, condemned);
     return;
   }
-  for (let ordinal = end - 1; ordinal >= set.firstOrdinal; ordinal -= 1) {
-    const numbered = byOrdinal.get(ordinal);
-    if (numbered === undefined || !isAvailable(numbered.pod)) return;
-    if (numbered.pod.revision !== set.template.revision) {
-      deletePodOf(place, set, numbered.key, "it is of an old revision");
-      return;
-    }
-  }
+  // All are available here: a roll-out does not get past a pod that is not, not even past one of the old revision.
+  const [old] = pods
+    .filter(({ pod }) => pod.revision !== set.template.revision)
+    .toSorted((a, b) => b.ordinal - a.ordinal);
+  if (old !== undefined) deletePodOf(place, set, old.key, "it is of an old revision");
 }
 
 /** From the top, one at a time; an unhealthy pod holds up those below it, unless it is the lowest unhealthy one. */
@@ -51,8 +48,7 @@ function condemn(place: Workplace, set: SimWorkload, condemned: readonly Numbere
   const fromTop = condemned.toSorted((a, b) => b.ordinal - a.ordinal);
   const lowestUnhealthy = fromTop.findLast(({ pod }) => !isAvailable(pod));
   const top = fromTop[0];
-  if (top === undefined || top.pod.deletedAtMs !== undefined) return;
-  if (!isAvailable(top.pod) && top !== lowestUnhealthy) return;
+  if (top === undefined || (!isAvailable(top.pod) && top !== lowestUnhealthy)) return;
   deletePodOf(place, set, top.key, "its ordinal is out of range");
 }
 
