@@ -224,11 +224,15 @@ function poolUse(
   const allocations = view.ofPool(pool);
   const usedPods = usersOf(context, view, allocations, (hold) => hold.pool === pool);
   let totalCount = 0;
+  const users = new Set<string>([context.pod.uid]);
   for (const allocation of allocations) {
-    if (view.phaseOf(allocation.ip) !== "leaving") totalCount += 1;
+    if (view.phaseOf(allocation.ip) === "leaving") continue;
+    totalCount += 1;
+    users.add(allocation.podUid);
   }
   for (const hold of view.holds()) {
-    if (hold.podUid === context.pod.uid || hold.pool !== pool) continue;
+    // A pod that has its address needs no more, though its hold stands until the record is written.
+    if (hold.pool !== pool || users.has(hold.podUid)) continue;
     // Reserved addresses in a hold are counted already; free ones will come on top.
     let newCount = 0;
     for (const ips of hold.byZone.values()) {

@@ -45,17 +45,19 @@ export function decidePool(
   const allocations = view
     .ofPool(pool.name)
     .filter((allocation) => view.phaseOf(allocation.ip) !== "leaving");
+  // Promises count for adding, not for releasing: one that is not kept must not have cost the pool an address.
+  const users = new Set(allocations.map((allocation) => allocation.podUid));
   let promisedCount = 0;
   for (const hold of view.holds()) {
-    if (hold.pool !== pool.name) continue;
+    // A pod that has its address needs no more, though its hold stands until the record is written.
+    if (hold.pool !== pool.name || users.has(hold.podUid)) continue;
     let most = 0;
     for (const ips of hold.byZone.values()) {
       most = Math.max(most, ips.filter((ip) => view.get(ip) === undefined).length);
     }
     promisedCount += most;
   }
-  const total = allocations.length + promisedCount;
-  if (total > pool.size) {
+  if (allocations.length > pool.size) {
     const spare = allocations
       .filter(
         (allocation) =>
@@ -69,9 +71,10 @@ export function decidePool(
           a.updatedAtMs - b.updatedAtMs ||
           (a.ip < b.ip ? -1 : 1),
       );
-    return { add: [], release: spare.slice(0, total - pool.size), missingCount: 0 };
+    return { add: [], release: spare.slice(0, allocations.length - pool.size), missingCount: 0 };
   }
-  if (!pool.preAllocate || total === pool.size) return { add: [], release: [], missingCount: 0 };
+  const total = allocations.length + promisedCount;
+  if (!pool.preAllocate || total >= pool.size) return { add: [], release: [], missingCount: 0 };
   const wantedCount = pool.size - total;
   const add = spreadOverSubnets(view, usableSubnets, wantedCount);
   return { add, release: [], missingCount: wantedCount - add.length };
