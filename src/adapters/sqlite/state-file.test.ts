@@ -102,7 +102,18 @@ describe("a state file", () => {
     assert.equal(answers.filter((answer) => answer.startsWith("STATE_FILE_IN_USE")).length, 1);
   });
 
-  it("is found without its -shm, which other programs leave, and removes it", (t) => {
+  it("writes ahead to a log and waits for the disk in every commit", (t) => {
+    const file = openStateFile(join(aFolder(t), "state.db"));
+    t.after(() => file.close());
+    const valueOf = (pragma: string) =>
+      Object.values(file.prepare(`PRAGMA ${pragma}`).get() ?? {})[0];
+    assert.equal(valueOf("journal_mode"), "wal");
+    // https://www.sqlite.org/pragma.html#pragma_synchronous: 2 is FULL, with which each commit syncs the log.
+    assert.equal(valueOf("synchronous"), 2);
+    assert.equal(valueOf("locking_mode"), "exclusive");
+  });
+
+  it("is opened beside an index of its log that was left over, and removes that", (t) => {
     const path = aStateFile(t);
     writeFileSync(`${path}-shm`, "left over");
     openStateFile(path).close();

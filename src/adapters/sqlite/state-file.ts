@@ -360,19 +360,16 @@ function logsOf(file: string): readonly string[] {
 
 function openingError(tried: string, error: unknown): WorldError {
   if (error instanceof WorldError) return error;
-  switch (sqliteCodeOf(error)) {
-    case sqliteCode.busy:
-      return inUse(tried, "another process", error);
-    case sqliteCode.corrupt:
-    case sqliteCode.notADatabase:
-      return refused(tried, damaged(sqliteReason(error)), error);
-    default:
-      return refused(
-        tried,
-        `it cannot be opened (${sqliteReason(error)}); look at the disk and the permissions of file and folder`,
-        error,
-      );
+  const code = sqliteCodeOf(error);
+  if (code === sqliteCode.busy) return inUse(tried, "another process", error);
+  if (code === sqliteCode.corrupt || code === sqliteCode.notADatabase) {
+    return refused(tried, damaged(sqliteReason(error)), error);
   }
+  return refused(
+    tried,
+    `it cannot be opened (${sqliteReason(error)}); look at the disk and the permissions of file and folder`,
+    error,
+  );
 }
 
 function inUse(tried: string, byWhom: string, cause?: unknown): WorldError {
