@@ -330,6 +330,15 @@ test("a DaemonSet has a pod on each node, on a new one too, and loses that of a 
   cluster.roll(key, 2);
   await cluster.run(20);
   assert.deepEqual(revisions(cluster.pods()), [2, 2, 2]);
+  cluster.check = () => {};
+  const [doomed] = cluster.pods();
+  assert.ok(doomed);
+  cluster.kubelets.stopNode(doomed.facts.nodeName);
+  deletePod(cluster.api, `ns1/${doomed.facts.id.name}`);
+  await cluster.run(5);
+  assert.equal(cluster.pods().length, 3, "no second pod beside the one that is being deleted");
+  cluster.kubelets.startNode(doomed.facts.nodeName);
+  await cluster.run(5);
   cluster.api.remove("nodes", "n1");
   await cluster.run(30);
   assert.equal(cluster.pods().length, 2);
@@ -355,6 +364,22 @@ test("a Job's pods succeed and stay, and one that fails is replaced", async () =
   cluster.api.remove("workloads", key);
   await cluster.run(5);
   assert.deepEqual(cluster.names(), []);
+});
+
+test("a Job waits longer after each failure", async () => {
+  const cluster = new TestCluster();
+  cluster.create("job", { replicas: 1 });
+  await cluster.run(0.9);
+  for (const { seconds, count } of [
+    { seconds: 1, count: 1 },
+    { seconds: 2, count: 2 },
+  ]) {
+    for (const name of cluster.names()) evictPod(cluster.api, `ns1/${name}`);
+    await cluster.run(seconds - 0.1);
+    assert.equal(cluster.pods().length, count);
+    await cluster.run(0.3);
+    assert.equal(cluster.pods().length, count + 1);
+  }
 });
 
 test("a Job that fails too often is given up", async () => {
