@@ -89,7 +89,7 @@ export class IpamService {
         log,
         metrics,
         reclaimPod: (pod) => this.reclaim.reclaimPod(pod),
-        reclaimLeaving: (concerns) => this.reclaim.reclaimLeaving(concerns),
+        reclaimLeaving: (couldHelp) => this.reclaim.reclaimLeaving(couldHelp),
       },
       { holdMs: settings.holdMs, reuseDelayMs: settings.reuseDelayMs },
     );

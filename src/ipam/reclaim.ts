@@ -3,6 +3,7 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
+import type { Hold } from "../core/allocation-table.ts";
 import type { PodState, ReclaimDecision, ReclaimFacts } from "../core/decide-reclaim.ts";
 import { decideReclaim, needsWorkload } from "../core/decide-reclaim.ts";
 import type { PodFacts, WorkloadState } from "../core/facts.ts";
@@ -208,16 +209,20 @@ export class Reclaim {
   /**
    * Looks now at pods on their way out, for a scheduling decision that lacks addresses. A scheduler hears of a deletion when we do and asks
    * at once; told no, kube-scheduler leaves the pod alone for a minute, because nothing it watches changes when an address becomes free.
-   * @param concerns whether the address could help
-   * @returns whether a pod lost an address
+   * Promises to pods that will not be bound any more are void then, too.
+   * @param couldHelp whether the address, or what was promised to a pod, could help
+   * @returns whether a pod lost an address or a promise
    */
-  async reclaimLeaving(concerns: (allocation: Allocation) => boolean): Promise<boolean> {
+  async reclaimLeaving(couldHelp: {
+    readonly address: (allocation: Allocation) => boolean;
+    readonly hold: (hold: Hold) => boolean;
+  }): Promise<boolean> {
     const { allocator, log, podQueue } = this.#ports;
     const boundTo = (pod: PodId) => allocator.view.ofPod(pod).filter(isBound);
     const pods: PodId[] = [];
     for (const id of [...this.#leaving].reverse()) {
       const pod = parsePodIdText(id);
-      if (boundTo(pod).some(concerns)) pods.push(pod);
+      if (boundTo(pod).some(couldHelp.address)) pods.push(pod);
       if (pods.length === mostLeavingAtOnce) break;
     }
     const outcomes = await Promise.all(
@@ -231,7 +236,27 @@ export class Reclaim {
         return boundTo(pod).length < before;
       }),
     );
-    return outcomes.includes(true);
+    const promises = [...allocator.view.holds()].filter(couldHelp.hold);
+    const voids = await Promise.all(
+      promises.slice(0, mostLeavingAtOnce).map((hold) => this.#dropIfVoid(hold)),
+    );
+    return outcomes.includes(true) || voids.includes(true);
+  }
+
+  /** Drops what was promised to a pod that the API server has no more, or is deleting. @returns whether it was dropped */
+  async #dropIfVoid({ pod, podUid }: Hold): Promise<boolean> {
+    const { allocator, cluster, log } = this.#ports;
+    try {
+      const live = await cluster.readPod(pod);
+      const mayBeBound =
+        live !== "gone" && live.uid === podUid && !live.isTerminating && !podIsFinished(live);
+      if (mayBeBound) return false;
+    } catch (error) {
+      log.warn("a pod with a promise could not be read", { pod: podIdText(pod) }, error);
+      return false;
+    }
+    allocator.dropHold(podUid);
+    return true;
   }
 
   /** A promise to a pod that is gone or finished is void. */

@@ -2,6 +2,7 @@
 // is no await. Only bind writes; filter promises in memory; prioritize and preempt change nothing.
 
 import type { Allocation } from "../core/allocation.ts";
+import type { Hold } from "../core/allocation-table.ts";
 import { decideBind } from "../core/decide-bind.ts";
 import type { FilterDecision, PodContext, Refusal, ZonePlan } from "../core/decide-filter.ts";
 import {
@@ -46,8 +47,11 @@ export type SchedulingPorts = {
   readonly metrics: Metrics;
   /** Reclaims addresses of pods of that name that are gone; called on the pod's queue. */
   readonly reclaimPod: (pod: PodId) => Promise<void>;
-  /** Reclaims addresses of interest from pods that are on their way out; whether any changed hands. */
-  readonly reclaimLeaving: (concerns: (allocation: Allocation) => boolean) => Promise<boolean>;
+  /** Reclaims addresses and promises of interest from pods that are on their way out; whether there were any. */
+  readonly reclaimLeaving: (couldHelp: {
+    readonly address: (allocation: Allocation) => boolean;
+    readonly hold: (hold: Hold) => boolean;
+  }) => Promise<boolean>;
 };
 
 /** Times in milliseconds. */
@@ -135,9 +139,13 @@ export class Scheduling {
       const { zones } = sorted;
       const { topology } = allocator.view;
       const asked = context;
-      const concerns = (allocation: Allocation) =>
-        couldHelp(allocation, asked, zones.values(), topology);
-      if (await this.#ports.reclaimLeaving(concerns)) {
+      const changed = await this.#ports.reclaimLeaving({
+        address: (allocation) => couldHelp(allocation, asked, zones.values(), topology),
+        hold: (hold) =>
+          hold.podUid !== pod.uid &&
+          (sharesLimit(hold, asked) || [...hold.byZone.keys()].some((id) => zones.has(id))),
+      });
+      if (changed) {
         context = await this.#contextOf(pod);
         ({ sorted, decision } = this.#decide(context, request));
       }
@@ -268,7 +276,11 @@ export class Scheduling {
     const { allocator, binder, cluster } = this.#ports;
     const { nodeName } = request;
     const pod = await this.#podToBind(request);
-    if ("error" in pod) return this.#refuse(pod.error, pod.reason);
+    if ("error" in pod) {
+      // That pod will not be bound: what was promised to it is open to others at once.
+      allocator.dropHold(request.podUid);
+      return this.#refuse(pod.error, pod.reason);
+    }
     const name = podIdText(pod.id);
     if (!pod.wantsAddress) {
       return this.#refuse(
@@ -591,22 +603,28 @@ function lacksAddresses(decision: FilterDecision): boolean {
 /** Whether the pod could pass because somebody gives this address back: it counts against its limit, or lies where its nodes are. */
 function couldHelp(
   { owner, ip }: Allocation,
-  { pod, workload }: PodContext,
+  context: PodContext,
   zones: Iterable<Zone>,
   topology: Topology,
 ): boolean {
   if (owner.kind !== "pod") return false;
-  if (pod.pool !== undefined && owner.pool === pod.pool) return true;
-  if (
-    workload !== undefined &&
-    owner.workload !== undefined &&
-    workloadIdText(owner.workload) === workloadIdText(workload)
-  ) {
-    return true;
-  }
+  if (sharesLimit(owner, context)) return true;
   const index = topology.subnetIndexOf(ipToNumber(ip));
   for (const zone of zones) if (zone.subnetIndexes.includes(index)) return true;
   return false;
+}
+
+/** Whether addresses of the one count against the pool or workload of the other. */
+function sharesLimit(
+  other: { readonly pool: string | undefined; readonly workload: WorkloadRef | undefined },
+  { pod, workload }: PodContext,
+): boolean {
+  if (pod.pool !== undefined && other.pool === pod.pool) return true;
+  return (
+    workload !== undefined &&
+    other.workload !== undefined &&
+    workloadIdText(other.workload) === workloadIdText(workload)
+  );
 }
 
 type NodeProblem = "no internal address" | "no pod subnet";
