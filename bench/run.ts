@@ -20,6 +20,7 @@ const benchmarks: Readonly<Record<string, readonly string[]>> = {
   memory: ["--expose-gc", "--max-old-space-size=8192"],
   start: [],
   configuration: ["--expose-gc"],
+  "state-file": [],
 };
 
 async function main(argv: readonly string[]): Promise<void> {

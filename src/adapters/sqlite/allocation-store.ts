@@ -16,7 +16,7 @@ import { formatOwnerKey, parseOwnerKey } from "../../wire/owner-key.ts";
 import type { StateFile } from "./state-file.ts";
 
 /** Records that are read at a time, so that reading all of them does not hold up the event loop. */
-const pageSize = 2_000;
+const pageSize = 1_000;
 
 /** A row as STRICT and the checks of the table promise it. */
 type AllocationRow = {

@@ -367,7 +367,7 @@ function openingError(tried: string, error: unknown): WorldError {
   }
   return refused(
     tried,
-    `it cannot be opened (${sqliteReason(error)}); look at the disk and the permissions of file and folder`,
+    `it cannot be opened (${sqliteReason(error)}); look at the disk, its free space and the permissions of file and folder`,
     error,
   );
 }
