@@ -179,13 +179,20 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
       );
     },
   });
+  const configuration = configurationSource(flags, fileConfig, { client, log, metrics, service });
+  /** While something cannot be read, why: a missing permission, for example. */
+  const problemOfStart = (): string | undefined =>
+    startProblem === undefined
+      ? undefined
+      : withCause(startProblem, watches().find(({ problem }) => problem !== undefined)?.problem);
   const health: Health = {
     livenessProblem: () => undefined,
-    healthProblem: () => startProblem ?? configurationProblem(service),
+    healthProblem: () => problemOfStart() ?? configurationProblem(service, configuration.problem()),
     readinessProblem: () => {
-      if (startProblem !== undefined) return startProblem;
+      const problem = problemOfStart() ?? configurationProblem(service, configuration.problem());
+      if (problem !== undefined) return problem;
       const { isReady, reason } = service.readiness();
-      return isReady ? undefined : reason;
+      return isReady ? undefined : withCause(reason, election?.problem);
     },
   };
   const api = createApiServer({ health, metrics, log, tls });
@@ -199,11 +206,16 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     filterTimeoutMs: flags.filterTimeoutMs,
     bindTimeoutMs: flags.bindTimeoutMs,
   });
-  const configuration = configurationSource(flags, fileConfig, { client, log, metrics, service });
 
-  const apiPort = await api.listen({ host: flags.bindAddress, port: flags.apiPort });
-  const port = await extender.listen({ host: flags.bindAddress, port: flags.port });
-  log.info("listening", { address: flags.bindAddress, extender: port, api: apiPort });
+  try {
+    const apiPort = await api.listen({ host: flags.bindAddress, port: flags.apiPort });
+    const port = await extender.listen({ host: flags.bindAddress, port: flags.port });
+    log.info("listening", { address: flags.bindAddress, extender: port, api: apiPort });
+  } catch (error) {
+    // One port that is open would keep the process alive although it does nothing.
+    await api.close();
+    throw error;
+  }
 
   const ready = (async () => {
     startProblem = "the CustomResourceDefinitions are being installed";
@@ -247,9 +259,14 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   client.close();
 }
 
-function configurationProblem(service: IpamService): string | undefined {
+/** @param cause why the configuration cannot be read; undefined when it can */
+function configurationProblem(service: IpamService, cause: string | undefined): string | undefined {
   const { isConfigured, problems } = service.reconfigure.status;
-  return isConfigured ? undefined : `not configured: ${problems.join("; ")}`;
+  return isConfigured ? undefined : withCause(`not configured: ${problems.join("; ")}`, cause);
+}
+
+function withCause(problem: string, cause: string | undefined): string {
+  return cause === undefined ? problem : `${problem}: ${cause}`;
 }
 
 /** Tries until it works or the process stops. */
@@ -279,20 +296,27 @@ function configurationSource(
     readonly metrics: Metrics;
     readonly service: IpamService;
   },
-): { start(): Promise<void>; stop(): Promise<void> } {
+): {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Why it cannot be read at present, as far as that is not told as a configuration. */
+  problem(): string | undefined;
+} {
   const { client, log, service } = parts;
   if (flags.floatingipsFile !== "") {
-    return new WatchedFile(flags.floatingipsFile, (file) => {
+    const file = new WatchedFile(flags.floatingipsFile, (text) => {
       const configuration: Configuration =
-        file.kind === "text" ? parseFloatingIpConfig(file.text) : file;
+        text.kind === "text" ? parseFloatingIpConfig(text.text) : text;
       service.configure(configuration, undefined);
     });
+    return { start: () => file.start(), stop: () => file.stop(), problem: () => undefined };
   }
   const { floatingipsText } = fileConfig;
   if (floatingipsText !== undefined) {
     return {
       start: async () => service.configure(parseFloatingIpConfig(floatingipsText), undefined),
       stop: async () => {},
+      problem: () => undefined,
     };
   }
   const { configMapName: name, configMapNamespace: namespace, floatingipKey: key } = fileConfig;
@@ -314,7 +338,11 @@ function configurationSource(
       }
     },
   });
-  return { start: async () => source.start(), stop: async () => source.stop() };
+  return {
+    start: async () => source.start(),
+    stop: async () => source.stop(),
+    problem: () => source.watchState.problem,
+  };
 }
 
 async function readTls(flags: IpamFlags): Promise<TlsKeyPair | undefined> {

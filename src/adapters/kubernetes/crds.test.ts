@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { sendJson, sendStatus, startScriptedServer } from "../../../test/scripted-api-server.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { floatingIpCrd } from "../../wire/crd.ts";
+import { valueAt } from "../../wire/json-value.ts";
 import { MemoryLog } from "../memory/log.ts";
 import { ApiClient } from "./api-client.ts";
 import { ensureCrds, mergeCrd } from "./crds.ts";
@@ -57,6 +58,32 @@ test("an upgrade brings our schema and columns and keeps versions, fields and na
 test("an upgrade of what is up to date changes nothing", () => {
   const once = mergeCrd(theirs, floatingIpCrd);
   assert.deepEqual(mergeCrd(once, floatingIpCrd), once);
+});
+
+test("an upgrade drops what only the other's schema requires, as the Go system's refuses documented manifests", () => {
+  const [version] = theirs.spec.versions;
+  const strict = {
+    ...theirs,
+    spec: {
+      ...theirs.spec,
+      versions: [
+        {
+          ...version,
+          schema: {
+            openAPIV3Schema: {
+              type: "object",
+              required: ["spec"],
+              properties: { spec: { type: "object", required: ["key", "attribute"] } },
+            },
+          },
+        },
+      ],
+    },
+  };
+  const [merged] = valueAt(mergeCrd(strict, floatingIpCrd), "spec", "versions") as unknown[];
+  const schema = valueAt(merged, "schema", "openAPIV3Schema");
+  assert.equal(valueAt(schema, "required"), undefined);
+  assert.equal(valueAt(schema, "properties", "spec", "required"), undefined);
 });
 
 test("a definition that is never served is said with what the API server says about it", async () => {

@@ -125,9 +125,14 @@ export function mergeCrd(existing: JsonObject, manifest: JsonObject): JsonObject
   };
 }
 
-/** Ours over theirs, member by member; lists and plain values are replaced as a whole. */
+/**
+ * Ours over theirs, member by member; lists and plain values are replaced as a whole. What only their schema requires is required no more:
+ * the Go system's refuses the manifests of its own documentation.
+ */
 function mergeObjects(theirs: JsonObject, ours: JsonObject): JsonObject {
   const merged: Record<string, unknown> = { ...theirs };
+  // In a schema it is a list; a property of that name would be an object.
+  if (Array.isArray(merged["required"])) delete merged["required"];
   for (const [name, value] of Object.entries(ours)) {
     const theirObject = asObject(theirs[name]);
     const ourObject = asObject(value);
