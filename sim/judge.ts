@@ -366,7 +366,13 @@ export class Judge {
     const sizes = this.#poolSizes.get(pool)?.since(this.#api.nowMs() - graceMs) ?? [undefined];
     if (sizes.includes(undefined)) return;
     const most = Math.max(...sizes.map((size) => size ?? 0));
-    const count = this.#api.list("records").filter((other) => poolOf(other) === pool).length;
+    // What left the configuration is on its way out.
+    const topology = this.#topologies.since(this.#api.nowMs())[0];
+    const count = this.#api
+      .list("records")
+      .filter(
+        (other) => poolOf(other) === pool && topology?.isConfigured(other.ip) === true,
+      ).length;
     if (count > most) {
       throw new Violation(
         "a pool keeps its size",

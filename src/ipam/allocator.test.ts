@@ -109,13 +109,32 @@ describe("take and give back (rules 1 and 2)", () => {
     assert.equal(cluster.records.size, 0);
   });
 
-  it("writes nothing for addresses that the owner has just so", async () => {
-    const { allocator, calls } = aProcess();
+  it("writes a record again that says already what is wanted, so that a late remove of it fails", async () => {
+    let arrive = () => {};
+    const until = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    const { allocator, cluster } = aProcess({
+      plan: faultAt("remove", 1, { kind: "applied-late", until }),
+    });
     const before = await taken(allocator, wish());
+    await assert.rejects(allocator.release(before, "test"), codeIs("API_TIMEOUT"));
     await settle();
-    calls.length = 0;
-    assert.deepEqual(await allocator.take(wish()), { kind: "taken", allocations: [before] });
-    assert.deepEqual(calls, []);
+    const again = await taken(allocator, wish());
+    arrive();
+    await settle();
+    assert.deepEqual(cluster.records.get(first), again);
+  });
+
+  it("does not rely on a record of its own that the watch shows after it was removed", async () => {
+    const { allocator, cluster, free } = aProcess();
+    cluster.freezeCache();
+    const gone = await taken(allocator, wish());
+    await allocator.release(gone, "test");
+    allocator.observe({ kind: "changed", allocation: gone });
+    assert.deepEqual(await allocator.take(wish()), { kind: "lost", ip: first });
+    await settle();
+    assert.equal(free().includes(first), true);
   });
 
   it("wakes who waits for a write when it ends", async () => {

@@ -183,8 +183,9 @@ export class Allocator {
   }
 
   /**
-   * Gives addresses to an owner: in memory in this tick, then in the store, all or none. Addresses that the owner has already as asked
-   * are not written again.
+   * Gives addresses to an owner: in memory in this tick, then in the store, all or none. A record that says already what is wanted is
+   * written all the same: a write that was given up earlier, by this process or another, may still arrive, and finds another version then.
+   * @returns the allocations in the order of the request
    * @throws WorldError when the store fails; what was written is taken back as far as possible, the rest is healed by resync
    */
   async take(request: TakeRequest): Promise<TakeOutcome> {
@@ -194,7 +195,6 @@ export class Allocator {
       if (phase !== undefined && phase !== "idle") return { kind: "lost", ip };
     }
     const nowMs = this.#ports.clock.nowMs();
-    const unchanged: Allocation[] = [];
     const steps: Step[] = [];
     for (const { ip } of request.addresses) {
       const before = this.#table.get(ip);
@@ -209,10 +209,6 @@ export class Allocator {
         isDraining: request.podUid !== "" && !this.#table.topology.isConfigured(ip),
         version: before?.version ?? "",
       };
-      if (before !== undefined && sameRecord(before, next)) {
-        unchanged.push(before);
-        continue;
-      }
       steps.push({ next, before, origin: this.#table.originOf(ip) });
       this.#table.put(next, "writing");
     }
@@ -220,10 +216,7 @@ export class Allocator {
     const written = outcomes.flatMap((outcome) => (outcome.kind === "ok" ? [outcome] : []));
     if (written.length === steps.length) {
       this.#table.dropHold(request.podUid);
-      const allocations = [...unchanged, ...written.map((outcome) => outcome.allocation)];
-      const order = new Map(request.addresses.map(({ ip }, index) => [ip, index]));
-      allocations.sort((a, b) => (order.get(a.ip) ?? 0) - (order.get(b.ip) ?? 0));
-      return { kind: "taken", allocations };
+      return { kind: "taken", allocations: written.map((outcome) => outcome.allocation) };
     }
     await this.#takeBack(steps, outcomes);
     const failed = outcomes.find((outcome) => outcome.kind === "failed");
@@ -497,6 +490,8 @@ export class Allocator {
     const phase = this.#table.phaseOf(ip);
     if (current === undefined) {
       if (event.kind === "changed") this.#adopt(event.allocation);
+      // It may be a record of our own that was removed since. Nobody relies on it before it has been read.
+      if (event.kind === "changed" && this.#ports.leadership.isLeader()) void this.#confirm(ip);
       return;
     }
     if (isWriting(phase)) {
@@ -506,6 +501,22 @@ export class Allocator {
     if (current.version === version) return;
     if (this.#ports.leadership.isLeader()) void this.#verify(ip);
     else if (event.kind === "changed") this.#adopt(event.allocation);
+    else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+  }
+
+  async #confirm(ip: Ip): Promise<void> {
+    const adopted = this.#table.get(ip);
+    this.#table.setPhase(ip, "unsettled");
+    let found: Allocation | undefined;
+    try {
+      found = await this.#ports.store.read(ip);
+    } catch (error) {
+      this.#ports.log.warn("record could not be read after it was seen", { ip }, error);
+      return;
+    }
+    if (adopted === undefined || this.#table.get(ip) !== adopted) return;
+    if (this.#table.phaseOf(ip) !== "unsettled") return;
+    if (found !== undefined) this.#settle(ip, adopted, found);
     else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
   }
 
