@@ -39,6 +39,8 @@ export type PodFacts = {
   readonly nodeName: string;
   /** Some container requests `tke.cloud.tencent.com/eni-ip`. */
   readonly wantsAddress: boolean;
+  /** It names the resource, but with quantity 0 everywhere: the scheduler leaves its Binding to us all the same. */
+  readonly requestsNone?: boolean;
   readonly policy: ReleasePolicy;
   /** Name of the pool it is a member of. */
   readonly pool: string | undefined;

@@ -361,6 +361,15 @@ describe("bind", () => {
     );
   });
 
+  it("binds a pod that names the resource with quantity 0, without an address (case 41)", async () => {
+    const world = await aWorld();
+    const pod = put(world, { wantsAddress: false, requestsNone: true, argsText: '{"other":1}' });
+    assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
+    const bound = world.cluster.live.pods.get("ns1/pod1");
+    assert.deepEqual([bound?.nodeName, bound?.argsText], ["n1", '{"other":1}']);
+    assert.deepEqual(world.lines(), []);
+  });
+
   it("refuses a finished pod and a node that does not exist", async () => {
     const world = await aWorld();
     const pod = put(world);

@@ -282,6 +282,13 @@ export class Scheduling {
       return this.#refuse(pod.error, pod.reason);
     }
     const name = podIdText(pod.id);
+    if (!pod.wantsAddress && pod.requestsNone === true) {
+      // kube-scheduler looks at the name of the resource only; nobody else would ever bind this pod.
+      const outcome = await binder.bind({ pod, nodeName, ipInfos: [] });
+      return outcome.kind === "bound"
+        ? { kind: "bound" }
+        : this.#refuse(`pod ${name} is gone or bound to another node already`, "gone");
+    }
     if (!pod.wantsAddress) {
       return this.#refuse(
         `pod which doesn't want floatingip have been sent to plugin: ${name} requests no ` +

@@ -16,7 +16,7 @@ export type BindOutcome =
 /** Binds pods. */
 export interface PodBinder {
   /**
-   * Creates the Binding with the args annotation (other members of the annotation are kept).
+   * Creates the Binding with the args annotation (other members of the annotation are kept; without addresses it is not touched).
    * Rejects with a WorldError; `mayHaveHappened` says whether to look at the pod before trying again.
    */
   bind(request: {

@@ -173,6 +173,10 @@ test("case 41: the resource counts in requests or limits of containers and init 
     parsePod(aPod({ containers: [{ resources: { requests: { cpu: "1" } } }] }))?.wantsAddress,
     false,
   );
+  const none = (containers: readonly unknown[]) => parsePod(aPod({ containers }))?.requestsNone;
+  assert.equal(none(using("limits", "0")), true, "the scheduler goes by the name alone");
+  assert.equal(none([...using("limits", "0"), ...using("requests", "1")]), undefined);
+  assert.equal(none([{ name: "c" }]), undefined);
   const second = aPod({ containers: [{ name: "a" }, ...using("limits", "1")] });
   assert.equal(parsePod(second)?.wantsAddress, true);
 });

@@ -31,7 +31,8 @@ export function parsePod(json: unknown): PodFacts | undefined {
   if (name === "" || namespace === "") return undefined;
   const problems: string[] = [];
   const annotation = (key: string) => textAt(json, "metadata", "annotations", key);
-  const wantsAddress = podWantsAddress(json, problems);
+  const asked = requestOf(json, problems);
+  const wantsAddress = asked === "some";
   const pool = readPool(annotation(poolAnnotation), problems);
   const families = readFamilies(annotation(familiesAnnotation), problems);
   const argsText = annotation(argsAnnotation) ?? "";
@@ -47,6 +48,7 @@ export function parsePod(json: unknown): PodFacts | undefined {
     isTerminating: (textAt(json, "metadata", "deletionTimestamp") ?? "") !== "",
     nodeName: textAt(json, "spec", "nodeName") ?? "",
     wantsAddress,
+    ...(asked === "none" ? { requestsNone: true } : {}),
     policy: policyInForce(annotation(policyAnnotation), pool),
     pool,
     controller: parseControllerRef(json),
@@ -63,7 +65,7 @@ export function parsePod(json: unknown): PodFacts | undefined {
  * when the pod wants an address or has no such annotation. For a warning, never a reason to refuse the pod.
  */
 export function policyWithoutResource(json: unknown): string | undefined {
-  if (podWantsAddress(json, [])) return undefined;
+  if (requestOf(json, []) === "some") return undefined;
   const args = parseCniArgs(textAt(json, "metadata", "annotations", argsAnnotation) ?? "");
   const present = [policyAnnotation, poolAnnotation, familiesAnnotation].filter(
     (key) => (textAt(json, "metadata", "annotations", key) ?? "") !== "",
@@ -109,13 +111,16 @@ function readOwnerReference(reference: unknown): ControllerRef | undefined {
   };
 }
 
-/** Whether a container or init container requests, or is limited to, more than none of the resource. */
-function podWantsAddress(json: unknown, problems: string[]): boolean {
+/**
+ * Whether a container or init container requests, or is limited to, more than none of the resource (`some`), the resource stands there
+ * with quantity 0 only (`none`), or not at all.
+ */
+function requestOf(json: unknown, problems: string[]): "some" | "none" | "absent" {
   const containers = [
     ...asList(valueAt(json, "spec", "containers")),
     ...asList(valueAt(json, "spec", "initContainers")),
   ];
-  let wants = false;
+  let asked: "some" | "none" | "absent" = "absent";
   for (const container of containers) {
     for (const side of ["requests", "limits"]) {
       const quantity = valueAt(container, "resources", side, addressResource);
@@ -126,10 +131,11 @@ function podWantsAddress(json: unknown, problems: string[]): boolean {
           `container ${textAt(container, "name") ?? ""}: ${side} ${addressResource} ${quoteValue(quantity)} is no quantity; write "1"`,
         );
       }
-      wants ||= isPositive ?? true;
+      if (isPositive ?? true) asked = "some";
+      else if (asked === "absent") asked = "none";
     }
   }
-  return wants;
+  return asked;
 }
 
 /** A Kubernetes quantity (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/); undefined: it is none. */

@@ -53,7 +53,9 @@ export class KubernetesPodBinder implements PodBinder {
           name: pod.id.name,
           namespace: pod.id.namespace,
           uid: pod.uid,
-          annotations: { [argsAnnotation]: formatCniArgs(pod.argsText, request.ipInfos) },
+          ...(request.ipInfos.length === 0
+            ? {}
+            : { annotations: { [argsAnnotation]: formatCniArgs(pod.argsText, request.ipInfos) } }),
         },
         target: { apiVersion: "v1", kind: "Node", name: request.nodeName },
       },

@@ -29,7 +29,8 @@ export class MemoryPodBinder implements PodBinder {
         message: "the pod is being deleted and cannot be assigned to a node; wait until it is gone",
       });
     }
-    const argsText = formatCniArgs(pod.argsText, request.ipInfos);
+    const { ipInfos } = request;
+    const argsText = ipInfos.length === 0 ? pod.argsText : formatCniArgs(pod.argsText, ipInfos);
     const { assignedIps } = parseCniArgs(argsText);
     if (pod.nodeName === "" || pod.assignedIps.length === 0) {
       this.#cluster.changePod(id, { nodeName: request.nodeName, argsText, assignedIps });
