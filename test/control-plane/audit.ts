@@ -1,22 +1,50 @@
-// Compares pods, records and workloads as the API server has them: no address twice, no record without reason, policy kept. It knows
-// the rules of the product's documents and nothing of its code.
+// Compares pods, records and workloads as the API server has them: no address twice, every address where its node may use it, as many as
+// the pod asks for, no record without reason, policy kept, no pool over its size. It knows the rules of the product's documents and
+// nothing of its code.
 
+import { BlockList, isIPv6 } from "node:net";
 import type { ApiClient } from "./api.ts";
-import { floatIpsOf, waitUntil } from "./api.ts";
+import { floatIpsOf, ipInfosOf, waitUntil } from "./api.ts";
 import {
+  type ConfigMap,
+  configMaps,
   deployments,
   type FloatingIp,
   floatingIps,
+  type Node,
+  nodes,
   type Pod,
+  type Pool,
   pods,
+  pools,
   replicaSets,
   statefulSets,
 } from "./kinds.ts";
-import { FLOAT_IP_RESOURCE, POLICY_ANNOTATION, POOL_ANNOTATION } from "./manifests.ts";
+import {
+  ARGS_ANNOTATION,
+  FAMILIES_ANNOTATION,
+  FLOAT_IP_RESOURCE,
+  type FloatingIpEntry,
+  POLICY_ANNOTATION,
+  POOL_ANNOTATION,
+} from "./manifests.ts";
 
 /** What is wrong, a sentence each; empty when all is well. */
 export async function audit(api: ApiClient): Promise<readonly string[]> {
-  const [allPods, records, allDeployments, allStatefulSets, allReplicaSets] = await Promise.all([
+  const config = { name: "floatingip-config", namespace: "kube-system" };
+  const [
+    configMap,
+    allNodes,
+    allPools,
+    allPods,
+    records,
+    allDeployments,
+    allStatefulSets,
+    allReplicaSets,
+  ] = await Promise.all([
+    api.get(configMaps, config),
+    api.list({ kind: nodes }),
+    api.list({ kind: pools }),
     api.list({ kind: pods }),
     api.list({ kind: floatingIps }),
     api.list({ kind: deployments }),
@@ -26,6 +54,8 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
   const problems: string[] = [];
   const living = allPods.filter(isLiving);
   problems.push(...addressesInTwoPods(living), ...podsWithoutRecord(living, records));
+  problems.push(...wrongAddresses(living), ...misplacedAddresses(living, allNodes, configMap));
+  problems.push(...poolsOverTheirSize(allPools, records));
   const uids = new Map(living.map((pod) => [pod.metadata.uid, pod]));
   const replicasOf = new Map<string, number>();
   for (const { metadata, spec } of allDeployments) {
@@ -42,7 +72,10 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
     if (record.metadata.labels?.["reserved"] !== undefined) continue;
     const { uid } = attributeOf(record);
     const workload = workloadOf(record.spec.key);
-    if (workload !== undefined) ownedCount.set(workload, (ownedCount.get(workload) ?? 0) + 1);
+    if (workload !== undefined) {
+      const owned = `${workload} ${familyOf(record.metadata.name.replaceAll("-", ":"))}`;
+      ownedCount.set(owned, (ownedCount.get(owned) ?? 0) + 1);
+    }
     if (uid !== "") {
       if (!uids.has(uid))
         problems.push(`${describe(record)} names uid ${uid}, which no living pod has`);
@@ -50,13 +83,19 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
     }
     problems.push(...reservationProblems(record, replicasOf));
   }
-  for (const [workload, count] of ownedCount) {
+  for (const [owned, count] of ownedCount) {
+    const [workload = "", family] = owned.split(" ");
     const replicas = replicasOf.get(workload);
     const isImmutable = records.some(
       (record) => workloadOf(record.spec.key) === workload && record.spec.policy === 1,
     );
-    if (workload.startsWith("dp_") && isImmutable && replicas !== undefined && count > replicas) {
-      problems.push(`${workload} has ${count} addresses with ${replicas} replicas`);
+    if (
+      /^(dp|replicaset)_/.test(workload) &&
+      isImmutable &&
+      replicas !== undefined &&
+      count > replicas
+    ) {
+      problems.push(`${workload} has ${count} ${family} addresses with ${replicas} replicas`);
     }
   }
   return problems;
@@ -83,15 +122,139 @@ function isLiving(pod: Pod): boolean {
 }
 
 function wantsAddress(pod: Pod): boolean {
-  return pod.spec.containers.some((container) => {
-    const resources = container.resources as
-      | { readonly requests?: Record<string, string>; readonly limits?: Record<string, string> }
-      | undefined;
-    return (
-      resources?.requests?.[FLOAT_IP_RESOURCE] !== undefined ||
-      resources?.limits?.[FLOAT_IP_RESOURCE] !== undefined
+  const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
+  return containers.some(({ resources }) =>
+    [resources?.requests, resources?.limits].some(
+      (amounts) => (amounts?.[FLOAT_IP_RESOURCE] ?? "0") !== "0",
+    ),
+  );
+}
+
+/** Pods with more or fewer addresses than they ask for, or with others. */
+function wrongAddresses(living: readonly Pod[]): string[] {
+  const problems: string[] = [];
+  for (const pod of living) {
+    if (pod.spec.nodeName === undefined || !wantsAddress(pod)) continue;
+    const ips = floatIpsOf(pod);
+    const name = `pod ${pod.metadata.namespace}/${pod.metadata.name} with ${ips.join(", ")}`;
+    const annotations = pod.metadata.annotations ?? {};
+    const { request_ip_range: ranges } = JSON.parse(annotations[ARGS_ANNOTATION] ?? "{}") as {
+      readonly request_ip_range?: readonly (readonly string[])[];
+    };
+    if (ranges !== undefined) {
+      const fits =
+        ranges.length === ips.length &&
+        ranges.every((list, index) => contains(list, ips[index] ?? ""));
+      if (!fits) problems.push(`${name} asks for ${JSON.stringify(ranges)}`);
+      continue;
+    }
+    const asked = annotations[FAMILIES_ANNOTATION]?.split(",").map((family) => family.trim());
+    const families = ips.map(familyOf);
+    const isEachOnce = new Set(families).size === families.length;
+    const isAsked =
+      asked === undefined || asked.length === 0
+        ? ips.length === 1
+        : families.every((family) => asked.includes(family));
+    if (!isEachOnce || !isAsked)
+      problems.push(`${name} asks for ${asked?.join() ?? "one address"}`);
+  }
+  return problems;
+}
+
+/**
+ * Addresses of entries that do not serve the pod's node, and annotations that do not say the entry's gateway and VLAN. Addresses outside
+ * all ranges are left alone: pods keep those when the configuration shrinks.
+ */
+function misplacedAddresses(
+  living: readonly Pod[],
+  allNodes: readonly Node[],
+  configMap: ConfigMap | undefined,
+): string[] {
+  const entries = entriesOf(configMap);
+  const internalIps = new Map<string, readonly string[]>();
+  for (const { metadata, status } of allNodes) {
+    const ips = (status.addresses ?? []).filter(({ type }) => type === "InternalIP");
+    internalIps.set(
+      metadata.name,
+      ips.map(({ address }) => address),
     );
+  }
+  const problems: string[] = [];
+  for (const pod of living) {
+    const nodeIps = internalIps.get(pod.spec.nodeName ?? "");
+    if (nodeIps === undefined) continue;
+    for (const info of ipInfosOf(pod)) {
+      const [ip = ""] = info.ip.split("/");
+      const entry = entries.find(({ ips }) => contains(ips, ip));
+      if (entry === undefined) continue;
+      const name = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
+      const subnets = [...(entry.nodeSubnets ?? []), ...[entry.routableSubnet ?? []].flat()];
+      if (!nodeIps.some((nodeIp) => subnets.some((cidr) => contains([cidr], nodeIp)))) {
+        problems.push(`${name} on ${pod.spec.nodeName} has ${ip} of subnet ${entry.subnet}`);
+      }
+      const prefix = entry.subnet.split("/")[1];
+      const isAsConfigured =
+        info.gateway === entry.gateway &&
+        info.vlan === (entry.vlan ?? 0) &&
+        info.ip.endsWith(`/${prefix}`);
+      if (!isAsConfigured) {
+        problems.push(`${name} is told ${JSON.stringify(info)}, not as subnet ${entry.subnet} is`);
+      }
+    }
+  }
+  return problems;
+}
+
+/** The entries in the ConfigMap; none when they cannot be read, as in scenarios that break them. */
+function entriesOf(configMap: ConfigMap | undefined): readonly FloatingIpEntry[] {
+  try {
+    const entries: unknown = JSON.parse(configMap?.data?.["floatingips"] ?? "[]");
+    return Array.isArray(entries) ? (entries as readonly FloatingIpEntry[]) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Pools with more addresses than their size of which some are not even in use. */
+function poolsOverTheirSize(
+  allPools: readonly Pool[],
+  records: readonly FloatingIp[],
+): readonly string[] {
+  const inForce = new Map<string, Pool>();
+  for (const pool of allPools) {
+    const { name, namespace } = pool.metadata;
+    // Two of one name outside kube-system: which is older is not known to the second; no scenario has them.
+    if (namespace === "kube-system" || !inForce.has(name)) inForce.set(name, pool);
+  }
+  return [...inForce.values()].flatMap(({ metadata: { name }, size }) => {
+    const its = records.filter(
+      ({ metadata, spec }) =>
+        spec.key.startsWith(`pool__${name}_`) && metadata.labels?.["reserved"] === undefined,
+    );
+    const isOver = size !== undefined && its.length > size;
+    const spare = its.filter((record) => attributeOf(record).uid === "");
+    return isOver && spare.length > 0
+      ? [`pool ${name} of size ${size} has ${its.length} addresses, ${spare.length} of them unused`]
+      : [];
   });
+}
+
+function familyOf(ip: string): "IPv4" | "IPv6" {
+  return isIPv6(ip) ? "IPv6" : "IPv4";
+}
+
+/** Whether an address is in one of the items: an address, a range `A~B` or a block `A/N`. */
+function contains(items: readonly string[], ip: string): boolean {
+  const blocks = new BlockList();
+  for (const item of items) {
+    const family = item.includes(":") ? "ipv6" : "ipv4";
+    const [first = "", last] = item.split("~");
+    const [base = "", prefix] = item.split("/");
+    if (prefix !== undefined) blocks.addSubnet(base, Number(prefix), family);
+    else if (last !== undefined) blocks.addRange(first, last, family);
+    else blocks.addAddress(item, family);
+  }
+  return blocks.check(ip, isIPv6(ip) ? "ipv6" : "ipv4");
 }
 
 function addressesInTwoPods(living: readonly Pod[]): string[] {
@@ -159,7 +322,7 @@ function reservationProblems(
   if (!/^(dp|sts|replicaset)_/.test(workload)) return [];
   const replicas = replicasOf.get(workload);
   if (replicas === undefined) return [`${describe(record)} outlives its workload`];
-  const ordinal = /^sts_/.test(workload) ? Number(/-(\d+)$/.exec(record.spec.key)?.[1]) : 0;
+  const ordinal = workload.startsWith("sts_") ? Number(/-(\d+)$/.exec(record.spec.key)?.[1]) : 0;
   return ordinal >= replicas ? [`${describe(record)} is beyond ${replicas} replicas`] : [];
 }
 
