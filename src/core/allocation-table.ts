@@ -8,7 +8,7 @@ import { compareFreeCandidates, FreeAddresses } from "./free-addresses.ts";
 import type { Ip } from "./ip.ts";
 import { ipToNumber } from "./ip.ts";
 import type { Owner, PodId, WorkloadRef } from "./owner.ts";
-import { podIdText, workloadIdText } from "./owner.ts";
+import { workloadIdText } from "./owner.ts";
 import type { Slot } from "./pick.ts";
 import type { PodSubnet } from "./subnets.ts";
 import { Topology } from "./subnets.ts";
@@ -35,7 +35,8 @@ export type Hold = {
   readonly expiresAtMs: number;
 };
 
-type Entry = { allocation: Allocation; phase: EntryPhase };
+/** Nearly every pod has one address, and a set for each of them would cost as much as its record. */
+type OneOrMore = Ip | Set<Ip>;
 
 /** Questions to the table: what decisions are made from. */
 export interface AllocationView {
@@ -70,10 +71,13 @@ export class AllocationTable implements AllocationView {
   #topology = new Topology([]);
   #free: FreeAddresses[] = [];
   #tallies: Tally[] = [];
-  readonly #entries = new Map<Ip, Entry>();
-  readonly #byPod = new Map<string, Set<Ip> | Ip>();
-  readonly #byWorkload = new Map<string, Set<Ip>>();
-  readonly #byPool = new Map<string, Set<Ip>>();
+  readonly #allocations = new Map<Ip, Allocation>();
+  /** Phases of the few addresses that are not idle: a phase for each of a million addresses would be an object more for each. */
+  readonly #phases = new Map<Ip, Exclude<EntryPhase, "idle">>();
+  /** By namespace, then by name: the texts are those of the allocations, so that no address pays for a key of its own. */
+  readonly #byPod = new Map<string, Map<string, OneOrMore>>();
+  readonly #byWorkload = new Map<string, OneOrMore>();
+  readonly #byPool = new Map<string, OneOrMore>();
   readonly #holds = new Map<string, Hold>();
   readonly #heldBy = new Map<
     Ip,
@@ -85,7 +89,7 @@ export class AllocationTable implements AllocationView {
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#allocations.size;
   }
 
   /** Puts another configuration in force; holds are given up, released addresses keep their place in the order. */
@@ -99,12 +103,13 @@ export class AllocationTable implements AllocationView {
   /** Replaces all allocations, as read from the store; holds are given up. */
   load(allocations: Iterable<Allocation>): void {
     for (const podUid of [...this.#holds.keys()]) this.dropHold(podUid);
-    this.#entries.clear();
+    this.#allocations.clear();
+    this.#phases.clear();
     this.#byPod.clear();
     this.#byWorkload.clear();
     this.#byPool.clear();
     for (const allocation of allocations) {
-      this.#entries.set(allocation.ip, { allocation, phase: "idle" });
+      this.#allocations.set(allocation.ip, allocation);
       this.#index(allocation);
     }
     this.#rebuildFree([]);
@@ -113,13 +118,13 @@ export class AllocationTable implements AllocationView {
   #rebuildFree(released: readonly (readonly [Ip, number])[]): void {
     const taken: ReturnType<typeof ipToNumber>[][] = this.#topology.subnets.map(() => []);
     this.#tallies = this.#topology.subnets.map(() => emptyTally());
-    for (const { allocation } of this.#entries.values()) {
+    for (const allocation of this.#allocations.values()) {
       const value = ipToNumber(allocation.ip);
       const index = this.#topology.subnetIndexOf(value);
       if (index >= 0) taken[index]?.push(value);
       this.#tally(allocation, 1);
     }
-    const stillFree = released.filter(([ip]) => !this.#entries.has(ip));
+    const stillFree = released.filter(([ip]) => !this.#allocations.has(ip));
     this.#free = this.#topology.subnets.map(
       (subnet, index) => new FreeAddresses(subnet.ranges, taken[index], stillFree),
     );
@@ -127,15 +132,16 @@ export class AllocationTable implements AllocationView {
 
   /** Enters or replaces an allocation. The address stops being free or held. */
   put(allocation: Allocation, phase: EntryPhase): void {
-    const entry = this.#entries.get(allocation.ip);
-    if (entry === undefined) {
-      this.#removeFromFree(allocation.ip);
-      this.#entries.set(allocation.ip, { allocation, phase });
+    const { ip } = allocation;
+    const before = this.#allocations.get(ip);
+    this.#allocations.set(ip, allocation);
+    this.setPhase(ip, phase);
+    if (before === undefined) {
+      this.#removeFromFree(ip);
       this.#index(allocation);
       this.#tally(allocation, 1);
       return;
     }
-    const before = entry.allocation;
     this.#tally(before, -1);
     this.#tally(allocation, 1);
     // The indexes hold addresses, not allocations: only a change of owner touches them.
@@ -143,24 +149,23 @@ export class AllocationTable implements AllocationView {
       this.#unindex(before);
       this.#index(allocation);
     }
-    entry.allocation = allocation;
-    entry.phase = phase;
-    this.#takeOutOfHold(allocation.ip);
+    this.#takeOutOfHold(ip);
   }
 
   /** Says what is being done with an address; ignored when it has no allocation. */
   setPhase(ip: Ip, phase: EntryPhase): void {
-    const entry = this.#entries.get(ip);
-    if (entry !== undefined) entry.phase = phase;
+    if (phase === "idle") this.#phases.delete(ip);
+    else if (this.#allocations.has(ip)) this.#phases.set(ip, phase);
   }
 
   /** Forgets an allocation; the address becomes free at the given place in the order. */
   drop(ip: Ip, origin: FreeOrigin): void {
-    const entry = this.#entries.get(ip);
-    if (entry === undefined) return;
-    this.#tally(entry.allocation, -1);
-    this.#unindex(entry.allocation);
-    this.#entries.delete(ip);
+    const allocation = this.#allocations.get(ip);
+    if (allocation === undefined) return;
+    this.#tally(allocation, -1);
+    this.#unindex(allocation);
+    this.#allocations.delete(ip);
+    this.#phases.delete(ip);
     this.#takeOutOfHold(ip);
     const index = this.#topology.subnetIndexOf(ipToNumber(ip));
     if (index >= 0) this.#free[index]?.add(ip, origin);
@@ -177,7 +182,7 @@ export class AllocationTable implements AllocationView {
       for (const ip of ips) {
         if (this.#heldBy.has(ip)) continue;
         const index = this.#topology.subnetIndexOf(ipToNumber(ip));
-        const origin = this.#entries.has(ip) ? undefined : this.#free[index]?.remove(ip);
+        const origin = this.#allocations.has(ip) ? undefined : this.#free[index]?.remove(ip);
         this.#heldBy.set(ip, { podUid: hold.podUid, origin });
         if (origin !== undefined) this.#tallyHeld(index, 1);
       }
@@ -206,9 +211,7 @@ export class AllocationTable implements AllocationView {
   /** Gives up holds whose time is over. */
   expireHolds(nowMs: number): void {
     for (const hold of this.#holds.values()) {
-      // Holds are made in the order of time with one length, so that the first young one ends the search.
-      if (hold.expiresAtMs > nowMs) break;
-      this.dropHold(hold.podUid);
+      if (hold.expiresAtMs <= nowMs) this.dropHold(hold.podUid);
     }
   }
 
@@ -236,35 +239,33 @@ export class AllocationTable implements AllocationView {
   }
 
   get(ip: Ip): Allocation | undefined {
-    return this.#entries.get(ip)?.allocation;
+    return this.#allocations.get(ip);
   }
 
   phaseOf(ip: Ip): EntryPhase | undefined {
-    return this.#entries.get(ip)?.phase;
+    return this.#phases.get(ip) ?? (this.#allocations.has(ip) ? "idle" : undefined);
   }
 
-  *all(): Iterable<Allocation> {
-    for (const entry of this.#entries.values()) yield entry.allocation;
+  all(): Iterable<Allocation> {
+    return this.#allocations.values();
   }
 
   ofPod(pod: PodId): readonly Allocation[] {
-    const found = this.#byPod.get(podIdText(pod));
-    if (found === undefined) return [];
-    return this.#allocationsOf(typeof found === "string" ? [found] : found);
+    return this.#allocationsOf(listOf(this.#byPod.get(pod.namespace)?.get(pod.name)));
   }
 
   ofWorkload(workload: WorkloadRef): readonly Allocation[] {
-    return this.#allocationsOf(this.#byWorkload.get(workloadIdText(workload)) ?? []);
+    return this.#allocationsOf(listOf(this.#byWorkload.get(workloadIdText(workload))));
   }
 
   ofPool(pool: string): readonly Allocation[] {
-    return this.#allocationsOf(this.#byPool.get(pool) ?? []);
+    return this.#allocationsOf(listOf(this.#byPool.get(pool)));
   }
 
   #allocationsOf(ips: Iterable<Ip>): Allocation[] {
     const found: Allocation[] = [];
     for (const ip of ips) {
-      const allocation = this.#entries.get(ip)?.allocation;
+      const allocation = this.#allocations.get(ip);
       if (allocation !== undefined) found.push(allocation);
     }
     return found;
@@ -342,25 +343,27 @@ export class AllocationTable implements AllocationView {
   #index({ ip, owner }: Allocation): void {
     const { pod, workload, pool } = indexKeys(owner);
     if (pod !== undefined) {
-      const found = this.#byPod.get(pod);
-      // Nearly every pod has one address: a set for each would double the memory of a record.
-      if (found === undefined) this.#byPod.set(pod, ip);
-      else if (typeof found === "string") this.#byPod.set(pod, new Set([found, ip]));
-      else found.add(ip);
+      let names = this.#byPod.get(pod.namespace);
+      if (names === undefined) {
+        names = new Map();
+        this.#byPod.set(pod.namespace, names);
+      }
+      addTo(names, pod.name, ip);
     }
-    if (workload !== undefined) addTo(this.#byWorkload, workload, ip);
+    if (workload !== undefined) addTo(this.#byWorkload, workloadIdText(workload), ip);
     if (pool !== undefined) addTo(this.#byPool, pool, ip);
   }
 
   #unindex({ ip, owner }: Allocation): void {
     const { pod, workload, pool } = indexKeys(owner);
     if (pod !== undefined) {
-      const found = this.#byPod.get(pod);
-      if (found === ip) this.#byPod.delete(pod);
-      else if (found instanceof Set && found.delete(ip) && found.size === 0)
-        this.#byPod.delete(pod);
+      const names = this.#byPod.get(pod.namespace);
+      if (names !== undefined) {
+        removeFrom(names, pod.name, ip);
+        if (names.size === 0) this.#byPod.delete(pod.namespace);
+      }
     }
-    if (workload !== undefined) removeFrom(this.#byWorkload, workload, ip);
+    if (workload !== undefined) removeFrom(this.#byWorkload, workloadIdText(workload), ip);
     if (pool !== undefined) removeFrom(this.#byPool, pool, ip);
   }
 }
@@ -369,18 +372,16 @@ function emptyTally(): Tally {
   return { bound: 0, reserved: 0, admin: 0, held: 0, draining: 0 };
 }
 
-function indexKeys(owner: Owner): { pod?: string; workload?: string; pool?: string } {
+function indexKeys(owner: Owner): {
+  readonly pod?: PodId;
+  readonly workload?: WorkloadRef | undefined;
+  readonly pool?: string | undefined;
+} {
   switch (owner.kind) {
     case "pod":
-      return {
-        pod: podIdText(owner.pod),
-        ...(owner.workload === undefined ? {} : { workload: workloadIdText(owner.workload) }),
-        ...(owner.pool === undefined ? {} : { pool: owner.pool }),
-      };
     case "workload":
-      return { workload: workloadIdText(owner.workload) };
     case "pool":
-      return { pool: owner.pool };
+      return owner;
     case "admin":
     case "foreign":
       return {};
@@ -389,13 +390,20 @@ function indexKeys(owner: Owner): { pod?: string; workload?: string; pool?: stri
   }
 }
 
-function addTo(index: Map<string, Set<Ip>>, key: string, ip: Ip): void {
+function addTo(index: Map<string, OneOrMore>, key: string, ip: Ip): void {
   const found = index.get(key);
-  if (found === undefined) index.set(key, new Set([ip]));
-  else found.add(ip);
+  if (found === undefined) index.set(key, ip);
+  else if (typeof found !== "string") found.add(ip);
+  else if (found !== ip) index.set(key, new Set([found, ip]));
 }
 
-function removeFrom(index: Map<string, Set<Ip>>, key: string, ip: Ip): void {
+function removeFrom(index: Map<string, OneOrMore>, key: string, ip: Ip): void {
   const found = index.get(key);
-  if (found?.delete(ip) && found.size === 0) index.delete(key);
+  if (found === ip) index.delete(key);
+  else if (found instanceof Set && found.delete(ip) && found.size === 0) index.delete(key);
+}
+
+function listOf(found: OneOrMore | undefined): Iterable<Ip> {
+  if (found === undefined) return [];
+  return typeof found === "string" ? [found] : found;
 }
