@@ -9,6 +9,8 @@ import type { ApiAddress } from "./api.ts";
 
 /** A call as the proxy sees it; `path` is with its query. */
 export type ProxiedCall = {
+  /** 0 for the first call that the proxy saw. */
+  readonly index: number;
   readonly method: string;
   readonly path: string;
   readonly body: string;
@@ -85,7 +87,11 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
     return undefined;
   };
 
-  const forward = (call: ProxiedCall, incoming: IncomingMessage): Promise<IncomingMessage> =>
+  const forward = (
+    call: ProxiedCall,
+    incoming: IncomingMessage,
+    reply: ServerResponse,
+  ): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       if (target === undefined) {
         reject(new Error("the proxy was not told where to forward to"));
@@ -106,7 +112,7 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
       );
       outgoing.on("error", reject);
       // A caller that hangs up ends its watch at the API server, too.
-      incoming.socket.once("close", () => outgoing.destroy());
+      reply.once("close", () => reply.writableFinished || outgoing.destroy());
       outgoing.end(call.body);
     });
 
@@ -115,6 +121,7 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
     const call: ProxiedCall = {
+      index: seen.length,
       method: incoming.method ?? "GET",
       path,
       body: Buffer.concat(chunks).toString("utf8"),
@@ -150,7 +157,7 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
       default:
         fault satisfies never;
     }
-    const answer = await forward(call, incoming);
+    const answer = await forward(call, incoming, reply);
     if (fault?.kind === "lose answer") {
       // The work is done when the whole answer is there.
       for await (const _chunk of answer) continue;

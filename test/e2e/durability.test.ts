@@ -19,6 +19,7 @@ import {
   type FaultyApiProxy,
   isBindingOf,
   isRecordWrite,
+  type ProxiedCall,
   startFaultyApiProxy,
 } from "../control-plane/faulty-api-proxy.ts";
 import {
@@ -232,13 +233,8 @@ describe("durability", { skip }, () => {
 
   test("an API server that fails, is busy or breaks connections at random delays pods and loses nothing", async () => {
     const { api } = cluster;
-    let seen = 0;
-    const everySixth =
-      (offset: number) => (call: { readonly isWatch: boolean; readonly path: string }) => {
-        if (call.isWatch || call.path.includes("/leases/")) return false;
-        seen += 1;
-        return seen % 6 === offset;
-      };
+    const everySixth = (offset: number) => (call: ProxiedCall) =>
+      !call.isWatch && !call.path.includes("/leases/") && call.index % 6 === offset;
     const faults = [
       proxy.break(everySixth(0), { kind: "status", code: 500 }),
       proxy.break(everySixth(1), { kind: "lose answer" }),
