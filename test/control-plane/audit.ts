@@ -28,6 +28,7 @@ import {
   POLICY_ANNOTATION,
   POOL_ANNOTATION,
 } from "./manifests.ts";
+import { addressOf, holderOf, isReservation, usualSpelling } from "./records.ts";
 
 /** What is wrong, a sentence each; empty when all is well. */
 export async function audit(api: ApiClient): Promise<readonly string[]> {
@@ -70,10 +71,10 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
   const ownedCount = new Map<string, number>();
   for (const record of records) {
     if (record.metadata.labels?.["reserved"] !== undefined) continue;
-    const { uid } = attributeOf(record);
+    const { Uid: uid } = holderOf(record);
     const workload = workloadOf(record.spec.key);
     if (workload !== undefined) {
-      const owned = `${workload} ${familyOf(record.metadata.name.replaceAll("-", ":"))}`;
+      const owned = `${workload} ${familyOf(addressOf(record))}`;
       ownedCount.set(owned, (ownedCount.get(owned) ?? 0) + 1);
     }
     if (uid !== "") {
@@ -232,7 +233,7 @@ function poolsOverTheirSize(
         spec.key.startsWith(`pool__${name}_`) && metadata.labels?.["reserved"] === undefined,
     );
     const isOver = size !== undefined && its.length > size;
-    const spare = its.filter((record) => attributeOf(record).uid === "");
+    const spare = its.filter(isReservation);
     return isOver && spare.length > 0
       ? [`pool ${name} of size ${size} has ${its.length} addresses, ${spare.length} of them unused`]
       : [];
@@ -263,7 +264,7 @@ function addressesInTwoPods(living: readonly Pod[]): string[] {
   for (const pod of living) {
     if (pod.spec.nodeName === undefined) continue;
     const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
-    for (const ip of floatIpsOf(pod)) {
+    for (const ip of floatIpsOf(pod).map(usualSpelling)) {
       const other = holders.get(ip);
       if (other !== undefined) problems.push(`address ${ip} is in pods ${other} and ${name}`);
       holders.set(ip, name);
@@ -274,20 +275,20 @@ function addressesInTwoPods(living: readonly Pod[]): string[] {
 
 function podsWithoutRecord(living: readonly Pod[], records: readonly FloatingIp[]): string[] {
   const problems: string[] = [];
-  const byName = new Map(records.map((record) => [record.metadata.name, record]));
+  const byAddress = new Map(records.map((record) => [addressOf(record), record]));
   for (const pod of living) {
     if (pod.spec.nodeName === undefined || !wantsAddress(pod)) continue;
     const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
     const ips = floatIpsOf(pod);
     if (ips.length === 0) problems.push(`pod ${name} is bound without an address`);
     for (const ip of ips) {
-      const record = byName.get(ip.replaceAll(":", "-"));
+      const record = byAddress.get(usualSpelling(ip));
       if (record === undefined) {
         problems.push(`pod ${name} carries ${ip}, which has no record`);
         continue;
       }
       if (record.metadata.labels?.["reserved"] !== undefined) continue;
-      const { uid, nodeName } = attributeOf(record);
+      const { Uid: uid, NodeName: nodeName } = holderOf(record);
       if (uid !== pod.metadata.uid) {
         problems.push(`pod ${name} (${pod.metadata.uid}) carries ${ip}, whose ${describe(record)}`);
       } else if (nodeName !== pod.spec.nodeName) {
@@ -331,14 +332,6 @@ function workloadOf(key: string): string | undefined {
   const parts = key.split("_");
   if (parts.length !== 4 || parts[0] === "NULL") return undefined;
   return parts.slice(0, 3).join("_");
-}
-
-function attributeOf(record: FloatingIp): { readonly nodeName: string; readonly uid: string } {
-  const attribute = JSON.parse(record.spec.attribute ?? "{}") as {
-    readonly NodeName?: string;
-    readonly Uid?: string;
-  };
-  return { nodeName: attribute.NodeName ?? "", uid: attribute.Uid ?? "" };
 }
 
 function describe({ metadata, spec }: FloatingIp): string {

@@ -4,9 +4,14 @@
 import { type ApiClient, floatIpsOf, type WaitOptions } from "./api.ts";
 import { events, type FloatingIp, floatingIps, type KubeEvent, type Pod } from "./kinds.ts";
 
-/** The address of a record: its name, with `:` instead of `-` for IPv6. */
+/** The address of a record in its usual spelling; the name of an IPv6 one has all groups and `-` for `:`. */
 export function addressOf(record: FloatingIp): string {
-  return record.metadata.name.replaceAll("-", ":");
+  return usualSpelling(record.metadata.name.replaceAll("-", ":"));
+}
+
+/** An address as RFC 5952 wants it written. */
+export function usualSpelling(ip: string): string {
+  return ip.includes(":") ? new URL(`http://[${ip}]`).hostname.slice(1, -1) : ip;
 }
 
 /** Node name and uid that a record names; both "" while no pod has the address. */
