@@ -24,6 +24,11 @@ export type ReclaimFacts = {
   readonly ownedCount: number;
   /** The address lies in a range of the configuration in force. */
   readonly isConfigured: boolean;
+  /**
+   * The pod that the record names runs with other addresses, and that is certain: this one was left over, for example by a bind that
+   * another one overtook.
+   */
+  readonly isLeftOver?: boolean;
 };
 
 /** The outcome with its reason; the reason is what events, logs and the API show. */
@@ -55,7 +60,8 @@ export type ReleaseReason =
   | "workload gone"
   | "scaled down"
   | "outside the configuration"
-  | "policy not supported";
+  | "policy not supported"
+  | "pod runs with other addresses";
 
 /** Whether deciding about the address needs the state of its workload. */
 export function needsWorkload(allocation: Allocation): boolean {
@@ -96,6 +102,9 @@ function decidePodAddress(
   if (pod.kind === "unknown") return { do: "keep", because: "pod state unknown" };
   if (pod.kind === "present" && !podIsFinished(pod.pod)) {
     if (allocation.podUid === pod.pod.uid) {
+      if (facts.isLeftOver === true) {
+        return { do: "release", because: "pod runs with other addresses" };
+      }
       const runsElsewhere =
         pod.pod.nodeName !== "" &&
         pod.pod.nodeName !== allocation.nodeName &&

@@ -49,8 +49,10 @@ export class Pools {
 
   /** Ends when running work has ended. */
   async stop(): Promise<void> {
-    await this.#queue?.stop();
+    // Another turn may begin before running work has ended: its queue must stay.
+    const queue = this.#queue;
     this.#queue = undefined;
+    await queue?.stop();
   }
 
   /** Resolves when every pool asked for has been looked at. */

@@ -42,6 +42,13 @@ export type ReclaimSettings = {
   readonly lastRetryMs: number;
 };
 
+/** A pod whose addresses are looked at, with its state as read after the records in `judged` were seen. */
+type KnownPod = {
+  readonly pod: PodId;
+  readonly state: PodState;
+  readonly judged: readonly Allocation[];
+};
+
 /** The decision changed under our hands again and again: the queue tries later. */
 const attempts = 5;
 
@@ -86,8 +93,10 @@ export class Reclaim {
 
   /** Ends when running work has ended. */
   async stop(): Promise<void> {
-    await this.#queue?.stop();
+    // Another turn may begin before running work has ended: its queue must stay.
+    const queue = this.#queue;
     this.#queue = undefined;
+    await queue?.stop();
   }
 
   /** Resolves when nothing waits for a look, retries aside. */
@@ -169,7 +178,8 @@ export class Reclaim {
       pod !== undefined &&
       pod.uid === allocation.podUid &&
       !podIsFinished(pod) &&
-      pod.nodeName === allocation.nodeName
+      pod.nodeName === allocation.nodeName &&
+      !this.#isLeftOver(allocation, pod)
     );
   }
 
@@ -281,8 +291,9 @@ export class Reclaim {
     const allocations = () => allocator.view.ofPod(pod);
     if (allocations().length === 0) return;
     await allocator.settleUnknown(allocations().map(({ ip }) => ip));
-    const state = await this.#podState(pod, allocations(), options.asksApi ?? false);
-    for (const { ip } of allocations()) await this.#reclaimAddress(ip, pod, state);
+    const judged = allocations();
+    const state = await this.#podState(pod, judged, options.asksApi ?? false);
+    for (const { ip } of judged) await this.#reclaimAddress(ip, { pod, state, judged });
   }
 
   /** The cached pod when it settles the question; else what the API server says. */
@@ -303,7 +314,11 @@ export class Reclaim {
     return live === "gone" ? { kind: "gone" } : { kind: "present", pod: live };
   }
 
-  async #reclaimAddress(ip: Ip, pod: PodId | undefined, state: PodState): Promise<void> {
+  /**
+   * @param known the pod whose address it is; undefined for an address that no pod has. A record that is not among those judged may be
+   *   of another pod of that name: its state is read again.
+   */
+  async #reclaimAddress(ip: Ip, known: KnownPod | undefined): Promise<void> {
     const { allocator } = this.#ports;
     const { view } = allocator;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
@@ -313,7 +328,8 @@ export class Reclaim {
       if (before === undefined) return;
       // What is known of the pod is known of no other owner: a reservation may have been taken by a pod meanwhile.
       const ownerPod = before.owner.kind === "pod" ? podIdText(before.owner.pod) : undefined;
-      if (ownerPod !== (pod === undefined ? undefined : podIdText(pod))) return;
+      if (ownerPod !== (known === undefined ? undefined : podIdText(known.pod))) return;
+      const state = await this.#stateFor(before, known);
       const workload = await this.#workloadStateFor(before, state);
       // From the decision to the change of memory there is no await.
       const allocation = view.get(ip);
@@ -327,6 +343,12 @@ export class Reclaim {
     });
   }
 
+  async #stateFor(allocation: Allocation, known: KnownPod | undefined): Promise<PodState> {
+    if (known === undefined) return { kind: "gone" };
+    if (known.judged.includes(allocation)) return known.state;
+    return await this.#podState(known.pod, [allocation], true);
+  }
+
   #factsOf(allocation: Allocation, pod: PodState, workload: WorkloadState): ReclaimFacts {
     const { view } = this.#ports.allocator;
     return {
@@ -336,7 +358,22 @@ export class Reclaim {
       ownedCount: this.#ownedCount(allocation),
       // Without any subnet nothing is known about what is configured, and nobody's address is taken for that.
       isConfigured: view.topology.subnets.length === 0 || view.topology.isConfigured(allocation.ip),
+      isLeftOver: pod.kind === "present" && this.#isLeftOver(allocation, pod.pod),
     };
+  }
+
+  /**
+   * What a pod carries is settled once it is bound. Another address is left over when records prove that the pod has all that it
+   * carries, or when its own record is gone: who makes that again works against who removed it.
+   */
+  #isLeftOver({ ip, podUid }: Allocation, pod: PodFacts): boolean {
+    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.length === 0) return false;
+    if (pod.assignedIps.includes(ip)) return false;
+    const { view } = this.#ports.allocator;
+    if (view.phaseOf(ip) === "lost") return true;
+    return pod.assignedIps.every(
+      (carried) => view.get(carried)?.podUid === pod.uid && view.phaseOf(carried) === "idle",
+    );
   }
 
   /** Addresses of one family that the workload has, used or reserved, pools aside. */
@@ -427,7 +464,7 @@ export class Reclaim {
       .sort((a, b) => a.updatedAtMs - b.updatedAtMs || (a.ip < b.ip ? -1 : 1));
     for (const { ip, owner } of reserved) {
       if (owner.kind === "pod") this.#queue?.add(`pod ${podIdText(owner.pod)}`);
-      else await this.#reclaimAddress(ip, undefined, { kind: "gone" });
+      else await this.#reclaimAddress(ip, undefined);
     }
     if (allocator.view.ofWorkload(workload).length === 0)
       this.#workloads.delete(workloadIdText(workload));
