@@ -43,27 +43,34 @@ async function measure(mode: Mode): Promise<Findings> {
     });
     const parts = { log: quietLog, metrics: new MemoryMetrics() };
     const store = new KubernetesAllocationStore({ client, ...parts });
-    const leadership = new FixedLeadership();
-    const allocator = new Allocator({ store, clock: new SystemClock(), leadership, ...parts });
-    allocator.configure(new Topology(configuredSubnets()));
-    const restore = async (count: number): Promise<void> => {
+    const ports = {
+      store,
+      clock: new SystemClock(),
+      leadership: new FixedLeadership(),
+      ...parts,
+    };
+    const restored = async (count: number): Promise<Allocator> => {
+      const allocator = new Allocator(ports);
+      allocator.configure(new Topology(configuredSubnets()));
       child.send({ count } satisfies RecordServerOrder);
       await once(child, "message");
       await allocator.restore();
       if (allocator.view.size !== count) {
         throw new Error(`${allocator.view.size} of ${count} records are in the table`);
       }
+      return allocator;
     };
     for (const size of sizes) {
-      // Compiled code and warm connections are no part of a record: all paths have run, and the table is empty again.
-      await restore(5_000);
-      await restore(0);
+      // Compiled code and warm connections are no part of a record: all paths have run, and the table is empty.
+      await restored(5_000);
+      await restored(0);
       const before = usedBytes();
       const residentBefore = process.memoryUsage.rss();
       const startedMs = performance.now();
-      await restore(size);
+      const kept = await restored(size);
       const seconds = (performance.now() - startedMs) / 1000;
       const perRecord = (usedBytes() - before) / size;
+      if (kept.view.size !== size) throw new Error("the table lost records");
       const resident = process.memoryUsage.rss() - residentBefore;
       const at = `${size.toLocaleString("en")} records`;
       figures.push(

@@ -61,7 +61,9 @@ export function floatingIpName(ip: Ip): string {
 /** The address of a record's name; undefined when the name is not exactly what {@link floatingIpName} writes. */
 export function parseFloatingIpName(name: string): Ip | undefined {
   const ip = parseIp(name.includes("-") ? name.replaceAll("-", ":") : name);
-  return ip !== undefined && floatingIpName(ip) === name ? ip : undefined;
+  if (ip === undefined || floatingIpName(ip) !== name) return undefined;
+  // The name itself where it is the address: a text put together from parts takes twice the memory.
+  return ip === name ? (name as Ip) : ip;
 }
 
 /**
@@ -87,8 +89,9 @@ export function parseFloatingIp(json: unknown): Allocation | undefined {
     ip,
     owner,
     policy: readPolicy(valueAt(json, "spec", "policy")),
-    ...attribute,
+    nodeName: attribute.nodeName,
     lastNodeName: textAt(json, "spec", "lastNode") ?? "",
+    podUid: attribute.podUid,
     updatedAtMs,
     isDraining: textAt(json, "spec", "state") === "Draining",
     version: textAt(json, "metadata", "resourceVersion") ?? "",

@@ -24,7 +24,7 @@ import { type ApiClient, parseAnswer } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { listPages } from "./list-pages.ts";
 import { ListWatch, type ListWatchTimes, versionOf } from "./list-watch.ts";
-import { StringPool } from "./string-pool.ts";
+import { ownCopy, StringPool } from "./string-pool.ts";
 import { nameKeyOf } from "./watch-cache.ts";
 
 const collectionPath = "/apis/galaxy.k8s.io/v1alpha1/floatingips";
@@ -51,7 +51,9 @@ export class KubernetesAllocationStore implements AllocationStore {
   readonly #watch: ListWatch;
   readonly #listeners = new Set<(event: AllocationEvent) => void>();
   readonly #texts = new StringPool(200_000);
-  readonly #workloads = new Map<string, WorkloadRef>();
+  /** By namespace and name; of two workloads of one name the one that was seen last. */
+  readonly #workloads = new Map<string, Map<string, WorkloadRef>>();
+  #workloadCount = 0;
   /** A list began before the watch knew from where to watch: changes between the two would be told by neither. */
   #missedStart = false;
   /** Names of records that are no addresses, each reported once. */
@@ -209,10 +211,18 @@ export class KubernetesAllocationStore implements AllocationStore {
 
   /** Records of one node, namespace or workload share its text: this halves what a record costs. */
   #shareTexts(allocation: Allocation): Allocation {
+    const { ip, policy, podUid, updatedAtMs, isDraining, version } = allocation;
+    // Written out, because an object made with `...` keeps its later members in a second one.
     return {
-      ...allocation,
-      nodeName: this.#texts.intern(allocation.nodeName),
+      ip,
       owner: this.#shareOwner(allocation.owner),
+      policy,
+      nodeName: this.#texts.intern(allocation.nodeName),
+      lastNodeName: this.#texts.intern(allocation.lastNodeName),
+      podUid,
+      updatedAtMs,
+      isDraining,
+      version,
     };
   }
 
@@ -221,7 +231,10 @@ export class KubernetesAllocationStore implements AllocationStore {
       case "pod":
         return {
           kind: "pod",
-          pod: { namespace: this.#texts.intern(owner.pod.namespace), name: owner.pod.name },
+          pod: {
+            namespace: this.#texts.intern(owner.pod.namespace),
+            name: ownCopy(owner.pod.name),
+          },
           workload: owner.workload && this.#shareWorkload(owner.workload),
           pool: owner.pool === undefined ? undefined : this.#texts.intern(owner.pool),
         };
@@ -238,13 +251,29 @@ export class KubernetesAllocationStore implements AllocationStore {
   }
 
   #shareWorkload(workload: WorkloadRef): WorkloadRef {
-    const { type, kind, apiGroup, namespace, name } = workload;
-    const key = `${type}|${kind}|${apiGroup ?? "?"}|${namespace}|${name}`;
-    const known = this.#workloads.get(key);
-    if (known !== undefined) return known;
-    if (this.#workloads.size >= 100_000) this.#workloads.clear();
-    this.#workloads.set(key, workload);
-    return workload;
+    const { type, kind, apiGroup } = workload;
+    if (this.#workloadCount >= 100_000) {
+      this.#workloads.clear();
+      this.#workloadCount = 0;
+    }
+    const namespace = this.#texts.intern(workload.namespace);
+    let named = this.#workloads.get(namespace);
+    if (named === undefined) {
+      named = new Map();
+      this.#workloads.set(namespace, named);
+    }
+    const known = named.get(workload.name);
+    if (known?.type === type && known.kind === kind && known.apiGroup === apiGroup) return known;
+    if (known === undefined) this.#workloadCount += 1;
+    const shared = {
+      type,
+      kind: this.#texts.intern(kind),
+      apiGroup: apiGroup === undefined ? undefined : this.#texts.intern(apiGroup),
+      namespace,
+      name: ownCopy(workload.name),
+    };
+    named.set(shared.name, shared);
+    return shared;
   }
 
   #tell(event: AllocationEvent): void {

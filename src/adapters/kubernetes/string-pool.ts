@@ -17,7 +17,13 @@ export class StringPool {
     const known = this.#known.get(text);
     if (known !== undefined) return known;
     if (this.#known.size >= this.#limit) this.#known.clear();
-    this.#known.set(text, text);
-    return text;
+    const copy = ownCopy(text);
+    this.#known.set(copy, copy);
+    return copy;
   }
+}
+
+/** The text without the longer one that it was cut out of, which V8 keeps in memory as long as a slice of it is used. */
+export function ownCopy(text: string): string {
+  return Buffer.from(text, "utf8").toString("utf8");
 }
