@@ -189,7 +189,7 @@ export class Allocator {
    * @throws WorldError when the store fails; what was written is taken back as far as possible, the rest is healed by resync
    */
   async take(request: TakeRequest): Promise<TakeOutcome> {
-    this.#assertLeader(`take ${request.addresses.map(({ ip }) => ip).join(", ")}`);
+    this.assertLeader(`take ${request.addresses.map(({ ip }) => ip).join(", ")}`);
     for (const { ip } of request.addresses) {
       const phase = this.#table.phaseOf(ip);
       if (phase !== undefined && phase !== "idle") return { kind: "lost", ip };
@@ -324,7 +324,7 @@ export class Allocator {
    */
   async release(allocation: Allocation, because: string): Promise<ChangeOutcome> {
     const { ip } = allocation;
-    this.#assertLeader(`release ${ip}`);
+    this.assertLeader(`release ${ip}`);
     const phase = this.#table.phaseOf(ip);
     if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
       return "changed";
@@ -376,7 +376,7 @@ export class Allocator {
     },
   ): Promise<ChangeOutcome> {
     const { ip } = allocation;
-    this.#assertLeader(`change ${ip}`);
+    this.assertLeader(`change ${ip}`);
     const phase = this.#table.phaseOf(ip);
     if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
       return "changed";
@@ -608,7 +608,11 @@ export class Allocator {
     this.#ports.metrics.count("changes", { change });
   }
 
-  #assertLeader(tried: string): void {
+  /**
+   * To be called right before anything is written to the world, with no await between.
+   * @throws WorldError NOT_LEADER, with who leads
+   */
+  assertLeader(tried: string): void {
     if (this.#ports.leadership.isLeader()) return;
     const leader = this.#ports.leadership.leaderName();
     throw new WorldError("NOT_LEADER", {

@@ -611,3 +611,24 @@ describe("bind", () => {
     assert.deepEqual(world.lines(), []);
   });
 });
+
+describe("a process that stops leading in the middle of a bind", () => {
+  it("writes no Binding any more", async () => {
+    const { plans, parts } = faults();
+    const world = await aWorld(parts);
+    const pod = aPod();
+    world.cluster.putPod(pod);
+    // The record is written and the process stands still; meanwhile another one leads.
+    const until = Promise.resolve().then(() => world.leadership.become(false, "other"));
+    plans.store = next("create", { kind: "slow-answer", until });
+    const bindings: unknown[] = [];
+    plans.binder = (call) => {
+      bindings.push(call.args);
+      return "ok";
+    };
+    const reply = await world.bind(pod, "n1");
+    assert.ok(reply.kind === "refused");
+    assert.match(reply.error, /does not lead \(leader: other\)/);
+    assert.deepEqual(bindings, []);
+  });
+});

@@ -333,6 +333,8 @@ export class Scheduling {
       }
       const ipInfos = this.#ipInfosOf(taken.allocations);
       if (typeof ipInfos === "string") return this.#refuse(ipInfos, "no address");
+      // A process that stood still meanwhile may lead no more, and a pod of that name may be another one.
+      allocator.assertLeader(`bind pod ${name} to node ${nodeName}`);
       const outcome = await binder.bind({ pod, nodeName, ipInfos });
       if (outcome.kind === "gone") {
         await this.#ports.reclaimPod(pod.id);
