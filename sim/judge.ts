@@ -83,6 +83,8 @@ export class Judge {
   readonly #workloads = new Map<string, History<SimWorkload | undefined>>();
   readonly #poolSizes = new Map<string, History<number | undefined>>();
   readonly #poolCounts = new Map<string, History<number>>();
+  /** Addresses of one family that a workload owns, pools aside. */
+  readonly #ownedCounts = new Map<string, History<number>>();
   readonly #promises = new Map<Ip, AddressPromise>();
   /** The address that the next pod of a name must get, while nothing happened that ends the promise. */
   readonly #expected = new Map<string, Expectation>();
@@ -115,8 +117,10 @@ export class Judge {
         this.#lookAtPod(change.before, change.value, this.#isProcess(change.writer));
         break;
       case "records":
-        this.#countPool(change.before);
-        this.#countPool(change.value);
+        for (const record of [change.before, change.value]) {
+          this.#countPool(record);
+          this.#countOwned(record);
+        }
         if (this.#isProcess(change.writer)) this.#lookAtRecord(change.before, change.value);
         else {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
@@ -162,6 +166,21 @@ export class Judge {
       this.#api.list("records").filter((other) => poolOf(other) === pool).length,
     );
     this.#poolCounts.set(pool, history);
+  }
+
+  #countOwned(record: Allocation | undefined): void {
+    const ref = record === undefined ? undefined : workloadOf(record);
+    if (record === undefined || ref === undefined) return;
+    const key = ownedKey(ref, record.ip);
+    const history = this.#ownedCounts.get(key) ?? new History<number>();
+    history.add(
+      this.#api.nowMs(),
+      this.#api
+        .list("records")
+        .filter((other) => ownsRecord(ref, other) && familyOf(other.ip) === familyOf(record.ip))
+        .length,
+    );
+    this.#ownedCounts.set(key, history);
   }
 
   #forgetPromise(record: Allocation | undefined): void {
@@ -408,14 +427,12 @@ export class Judge {
     const states = this.#workloadStates(ref);
     // Without a scale subresource nobody can know whether the name is still wanted.
     if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
-    const owned = this.#api
-      .list("records")
-      .filter(
-        (other) => other.ip !== ip && ownsRecord(ref, other) && familyOf(other.ip) === familyOf(ip),
-      ).length;
+    const owned = Math.max(
+      ...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0]),
+    );
     const isLegitimate = states.some((state) => {
       if (state === undefined) return true;
-      if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned + 1 > state.replicas;
+      if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned > state.replicas;
       const name = record.owner.kind === "pod" ? record.owner.pod.name : "";
       const ordinal = ordinalOf(name) ?? -1;
       return ordinal < state.firstOrdinal || ordinal >= state.firstOrdinal + state.replicas;
@@ -531,6 +548,14 @@ export class Judge {
 /** Addresses of a pod that is on a node and not finished. */
 function carriedBy(pod: SimPod): readonly Ip[] {
   return pod.facts.nodeName === "" || podIsFinished(pod.facts) ? [] : pod.facts.assignedIps;
+}
+
+function ownedKey(ref: WorkloadRef, ip: Ip): string {
+  return `${workloadIdText(ref)} ${familyOf(ip)}`;
+}
+
+function workloadOf({ owner }: Allocation): WorkloadRef | undefined {
+  return owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
 }
 
 function poolOf({ owner }: Allocation): string | undefined {

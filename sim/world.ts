@@ -216,6 +216,11 @@ export class World {
       each.overstayMs = 0;
     }
     this.#scheduler.rejectAfterFilter = 0;
+    // Their pods come and go for ever; nothing would ever be quiet.
+    for (const workload of this.#api.list("workloads")) {
+      const { kind, ref } = workload;
+      if (kind === "job") this.#api.remove("workloads", workloadKey(kind, ref.namespace, ref.name));
+    }
     for (const node of this.#api.list("nodes")) {
       if (!node.isUp) this.#kubelets.startNode(node.facts.name);
     }

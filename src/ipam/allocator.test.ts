@@ -3,7 +3,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
-import { aDeploymentRef, anAllocation, aPodSubnet, ip, podOwner } from "../../test/builders.ts";
+import {
+  aDeploymentRef,
+  anAllocation,
+  aPod,
+  aPodSubnet,
+  ip,
+  podOwner,
+} from "../../test/builders.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
 import { ManualClock } from "../adapters/memory/clock.ts";
 import { MemoryCluster } from "../adapters/memory/cluster.ts";
@@ -379,8 +386,8 @@ describe("others write too (rules 4 and 5)", () => {
   });
 
   it("a follower believes the watch and asks nobody", async () => {
-    const { allocator, leadership, calls, free } = aProcess();
-    leadership.become(false, "other");
+    const { allocator, calls, free } = aProcess();
+    allocator.follow();
     allocator.observe({ kind: "changed", allocation: anAllocation({ version: "1" }) });
     const reservation = anAllocation({ owner: reserved, version: "2" });
     allocator.observe({ kind: "changed", allocation: reservation });
@@ -388,6 +395,50 @@ describe("others write too (rules 4 and 5)", () => {
     allocator.observe({ kind: "removed", ip: first });
     assert.equal(free().includes(first), true);
     assert.deepEqual(calls, []);
+  });
+});
+
+describe("what must not be forgotten", () => {
+  it("a leader that could not renew for a moment does not free an address because a watch shows no record", async () => {
+    const { allocator, cluster, leadership, free } = aProcess();
+    await taken(allocator, wish());
+    await settle();
+    leadership.become(false, "");
+    cluster.records.delete(first);
+    allocator.observe({ kind: "removed", ip: first });
+    await settle();
+    assert.equal(free().includes(first), false);
+    assert.equal(allocator.view.phaseOf(first), "lost");
+  });
+
+  it("reading all records again keeps an address of a pod whose record is gone, until it is known whether the pod lives", async () => {
+    const { allocator, cluster, free } = aProcess();
+    await taken(allocator, wish());
+    await settle();
+    cluster.records.delete(first);
+    await allocator.restore();
+    assert.equal(allocator.view.phaseOf(first), "lost");
+    assert.equal(free().includes(first), false);
+  });
+
+  it("an address that a living pod carries without a record is promised to nobody else", async () => {
+    const { allocator, free } = aProcess();
+    const pod = aPod({ nodeName: "n1", assignedIps: [first] });
+    allocator.hold({
+      podUid: "other",
+      pod: { namespace: "ns1", name: "other" },
+      workload: undefined,
+      pool: undefined,
+      byZone: new Map([["0", [first]]]),
+      expiresAtMs: 1e15,
+    });
+    allocator.holdCarried(pod);
+    assert.equal(free().includes(first), false);
+    assert.equal(allocator.view.heldBy(first), pod.uid);
+    allocator.expireHolds();
+    assert.equal(free().includes(first), false);
+    allocator.holdCarried({ ...pod, phase: "Succeeded" });
+    assert.equal(free().includes(first), true);
   });
 });
 

@@ -6,6 +6,8 @@ import { isBound } from "../core/allocation.ts";
 import type { AllocationView, EntryPhase, Hold } from "../core/allocation-table.ts";
 import { AllocationTable } from "../core/allocation-table.ts";
 import type { PlannedAddress } from "../core/decide-filter.ts";
+import type { PodFacts } from "../core/facts.ts";
+import { podIsFinished } from "../core/facts.ts";
 import type { FreeOrigin } from "../core/free-addresses.ts";
 import type { Ip } from "../core/ip.ts";
 import type { Owner } from "../core/owner.ts";
@@ -66,6 +68,9 @@ type StepOutcome =
 /** Stands in for the version of a record that could not be read; equal to none. */
 const unreadVersion = "unread";
 
+/** In the place of a zone: addresses that a pod carries already. */
+const carriedZone = "carried";
+
 /** Pause before records are compared again that could not be read. */
 const reconcileRetryMs = 1_000;
 
@@ -74,6 +79,7 @@ export class Allocator {
   readonly #table = new AllocationTable();
   readonly #ports: AllocatorPorts;
   readonly #listeners = new Set<(change: AllocationChange) => void>();
+  #isFollower = false;
   /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
   /** Who waits for a write of an address to end. */
@@ -92,6 +98,19 @@ export class Allocator {
   /** The address space for questions; it changes only between awaits of the caller. */
   get view(): AllocationView {
     return this.#table;
+  }
+
+  /**
+   * From now on memory believes the watch and asks nobody, until {@link lead}. It is said rather than asked of Leadership: a leader that
+   * could not renew for a moment must not forget an address because of what a watch shows.
+   */
+  follow(): void {
+    this.#isFollower = true;
+  }
+
+  /** From now on memory is what choices are made from: what the watch shows is read again before it is believed. */
+  lead(): void {
+    this.#isFollower = false;
   }
 
   /** Calls `listener` after each change. @returns a function that stops it */
@@ -118,7 +137,12 @@ export class Allocator {
     try {
       const allocations = await this.#ports.store.list();
       if (isLatest()) {
+        const before = [...this.#table.all()].filter(isBound);
         this.#table.load(allocations);
+        // A record that was deleted by hand may be that of a living pod.
+        for (const allocation of before) {
+          if (this.#table.get(allocation.ip) === undefined) this.#table.put(allocation, "lost");
+        }
         this.#unread.clear();
       }
     } finally {
@@ -170,6 +194,30 @@ export class Allocator {
   /** Promises addresses to a pod for a time; in memory only. */
   hold(hold: Hold): void {
     this.#table.hold(hold);
+  }
+
+  /**
+   * Keeps addresses that a living pod carries without a record from being given to another, until it has records or is gone. Who was
+   * promised one of them is not promised anything any more.
+   */
+  holdCarried(pod: PodFacts): void {
+    const isLiving = pod.nodeName !== "" && !podIsFinished(pod);
+    const ips = isLiving ? pod.assignedIps.filter((ip) => this.#table.get(ip) === undefined) : [];
+    const held = this.#table.holdOf(pod.uid)?.byZone.get(carriedZone);
+    if (held?.length === ips.length && ips.every((ip) => held.includes(ip))) return;
+    if (held === undefined && ips.length === 0) return;
+    for (const ip of ips) {
+      const promisedTo = this.#table.heldBy(ip);
+      if (promisedTo !== undefined) this.#table.dropHold(promisedTo);
+    }
+    this.#table.hold({
+      podUid: pod.uid,
+      pod: pod.id,
+      workload: undefined,
+      pool: undefined,
+      byZone: new Map(ips.length === 0 ? [] : [[carriedZone, ips]]),
+      expiresAtMs: Number.POSITIVE_INFINITY,
+    });
   }
 
   /** Gives up what was promised to a pod. */
@@ -491,7 +539,7 @@ export class Allocator {
     if (current === undefined) {
       if (event.kind === "changed") this.#adopt(event.allocation);
       // It may be a record of our own that was removed since. Nobody relies on it before it has been read.
-      if (event.kind === "changed" && this.#ports.leadership.isLeader()) void this.#confirm(ip);
+      if (event.kind === "changed" && !this.#isFollower) void this.#confirm(ip);
       return;
     }
     if (isWriting(phase)) {
@@ -499,7 +547,7 @@ export class Allocator {
       return;
     }
     if (current.version === version) return;
-    if (this.#ports.leadership.isLeader()) void this.#verify(ip);
+    if (!this.#isFollower) void this.#verify(ip);
     else if (event.kind === "changed") this.#adopt(event.allocation);
     else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
   }

@@ -71,6 +71,7 @@ export class IpamService {
     const podQueue = new KeyedQueue(settings.queueCapacity);
     this.allocator = new Allocator({ store, clock, leadership, log, metrics });
     const { allocator } = this;
+    allocator.follow();
     this.reclaim = new Reclaim(
       { allocator, podQueue, cluster, events, clock, log, metrics },
       { parallelCount: settings.reclaimParallelCount, firstRetryMs: 100, lastRetryMs: 30_000 },
@@ -101,6 +102,10 @@ export class IpamService {
     this.#stops.push(
       store.watch((event) => this.allocator.observe(event)),
       cluster.watch((event) => {
+        if (event.kind === "pod") {
+          const pod = cluster.pod(event.pod);
+          if (pod !== undefined) this.allocator.holdCarried(pod);
+        }
         this.reclaim.observe(event);
         if (event.kind === "nodes") this.pools.observeCapacity();
       }),
@@ -124,6 +129,7 @@ export class IpamService {
    */
   configure(configuration: Configuration, about: ObjectRef | undefined): void {
     const isNew = this.reconfigure.apply(configuration, about);
+    if (isNew) this.#holdCarried();
     // A take-over that is under way looks at the configuration again before it ends.
     if (!isNew || this.#phase !== "leading") return;
     // Addresses that are new to the configuration may be in pods already: no answer before those have records.
@@ -168,12 +174,19 @@ export class IpamService {
     });
   }
 
+  /** What pods carry without a record is nobody else's, before anything is chosen. */
+  #holdCarried(): void {
+    for (const pod of this.#ports.cluster.pods()) this.allocator.holdCarried(pod);
+  }
+
   /**
    * Reads all records as a follower, so that questions are answered.
    * @throws WorldError when they cannot be read; to be called again
    */
   async follow(): Promise<void> {
-    if (this.#phase === "following") await this.allocator.restore();
+    if (this.#phase !== "following") return;
+    await this.allocator.restore();
+    this.#holdCarried();
   }
 
   /**
@@ -184,9 +197,11 @@ export class IpamService {
     this.#term += 1;
     const term = this.#term;
     this.#phase = "taking over";
+    this.allocator.lead();
     this.#takeOverProblem = "";
     try {
       await this.allocator.restore();
+      this.#holdCarried();
       if (term !== this.#term) return;
       await this.#adoptUnderOneTopology();
     } catch (error) {
@@ -205,6 +220,7 @@ export class IpamService {
   async stopLeading(): Promise<void> {
     this.#term += 1;
     this.#phase = "following";
+    this.allocator.follow();
     this.#cancelTimer();
     await Promise.all([this.reclaim.stop(), this.pools.stop()]);
   }
