@@ -116,6 +116,8 @@ export function formatCniArgs(existingText: string, ipInfos: readonly IpInfo[]):
 }
 
 function membersOf(text: string): readonly JsonMember[] {
+  // Nearly every pod that is bound has no annotation yet.
+  if (text === "") return [];
   const json = parseJsonText(text);
   return json.kind === "value" ? (json.members ?? []) : [];
 }

@@ -122,10 +122,14 @@ export function readBody(
       else whole.set(chunk, bytes);
       bytes += chunk.length;
     });
-    payload.once("end", () => resolve(whole ?? Buffer.concat(chunks)));
+    const closed = () => fail(400, "the body ends before its declared length");
+    payload.once("end", () => {
+      payload.removeListener("close", closed);
+      resolve(whole ?? Buffer.concat(chunks));
+    });
     // A caller that hangs up in the middle; nobody reads the answer.
     payload.once("error", (error) => fail(400, `the body broke off: ${error.message}`));
-    payload.once("close", () => fail(400, "the body ends before its declared length"));
+    payload.once("close", closed);
   });
 }
 
