@@ -714,7 +714,7 @@ describe("under random faults", () => {
           }
         },
       ),
-      { numRuns: 150, interruptAfterTimeLimit: 8000, endOnFailure: true },
+      { numRuns: 150, endOnFailure: true },
     );
   });
 });

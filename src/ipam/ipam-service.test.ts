@@ -373,7 +373,7 @@ test("two processes that both lead never give one address to two pods, and end w
         }
       },
     ),
-    { numRuns: 60, interruptAfterTimeLimit: 10_000, endOnFailure: true },
+    { numRuns: 60, endOnFailure: true },
   );
 });
 
