@@ -1,0 +1,264 @@
+// Two replicas of galaxy-ipam behind one address on a real control plane: the leader killed, asked to stop and frozen while pods are bound.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import {
+  type ApiClient,
+  floatIpsOf,
+  inParallel,
+  isReady,
+  podsOf,
+  waitUntil,
+} from "../control-plane/api.ts";
+import { waitForCleanAudit } from "../control-plane/audit.ts";
+import { reasonToSkip } from "../control-plane/binaries.ts";
+import { fourNodes, twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
+import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
+import { bind, post } from "../control-plane/extender-client.ts";
+import {
+  type FaultyApiProxy,
+  type ProxiedCall,
+  startFaultyApiProxy,
+} from "../control-plane/faulty-api-proxy.ts";
+import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
+import { deployments, floatingIps, leases, type Pod, pods } from "../control-plane/kinds.ts";
+import { aConfigMap, aDeployment, aPod, type FloatingIpEntry } from "../control-plane/manifests.ts";
+import { type Service, startService } from "../control-plane/service.ts";
+import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
+
+const skip = await reasonToSkip();
+const wide = [
+  { ...(twoSubnets[0] as FloatingIpEntry), ips: ["10.49.70.2~10.49.70.181"] },
+  twoSubnets[1] as FloatingIpEntry,
+];
+/** The retry period of production, so that the takeover is measured as it is there; a lease that is over sooner. */
+const flags = [
+  "--resync-interval=1s",
+  "--leader-elect-lease-duration=5s",
+  "--leader-elect-renew-deadline=3s",
+  "--leader-elect-retry-period=2s",
+];
+
+describe("two replicas", { skip }, () => {
+  let plane: ControlPlane;
+  let api: ApiClient;
+  let nodes: SimulatedNodes;
+  let service: Service;
+  /** Each replica reaches the API server through a proxy of its own, which sees what it writes. */
+  let proxies: readonly [FaultyApiProxy, FaultyApiProxy];
+  const replicas: GalaxyIpam[] = [];
+
+  before(async () => {
+    plane = await startControlPlane();
+    ({ api } = plane);
+    await api.create(aConfigMap({ floatingips: wide }));
+    nodes = await startSimulatedNodes(api);
+    await nodes.add(fourNodes);
+    proxies = [await startFaultyApiProxy(), await startFaultyApiProxy()];
+    for (const index of [0, 1]) await startReplica(index);
+    service = await startService([]);
+    lead();
+    await plane.startScheduler({ extenderUrl: service.url, httpTimeoutMs: 3_000 });
+    await waitUntil("a leader", leader, (found) => found !== undefined);
+  });
+
+  after(async () => {
+    await nodes?.stop();
+    for (const replica of replicas) await replica.stop("SIGKILL");
+    await service?.stop();
+    for (const proxy of proxies ?? []) await proxy.stop();
+    await plane?.stop();
+  });
+
+  afterEach(async () => {
+    await api.deleteAll({ kind: deployments, namespace: "default" });
+    await api.deleteAll({ kind: pods, namespace: "default" }, { gracePeriodSeconds: 0 });
+    await api.waitFor(
+      "no pods",
+      { kind: pods, namespace: "default" },
+      ({ length }) => length === 0,
+    );
+    await api.waitFor("no records", { kind: floatingIps }, ({ length }) => length === 0);
+  });
+
+  async function startReplica(index: number, more: readonly string[] = []): Promise<void> {
+    const proxy = proxies[index] as FaultyApiProxy;
+    proxy.forwardTo(api.address);
+    replicas[index] = await startGalaxyIpam({
+      kubeconfig: plane.kubeconfigOf("galaxy-ipam"),
+      flags: [`--master=${proxy.url}`, ...flags, ...more],
+    });
+  }
+
+  /** Tells the service which replicas there are. */
+  function lead(): void {
+    service.setEndpoints(
+      replicas.map(({ port, apiUrl }) => ({ port, readyUrl: `${apiUrl}/readyz` })),
+    );
+  }
+
+  async function leader(): Promise<number | undefined> {
+    const answers = await Promise.all(
+      replicas.map((replica) => replica.health("/readyz").catch(() => undefined)),
+    );
+    const index = answers.findIndex((answer) => answer?.status === 200);
+    return index < 0 ? undefined : index;
+  }
+
+  async function theLeader(): Promise<number> {
+    const index = await waitUntil("a leader", leader, (found) => found !== undefined);
+    return index as number;
+  }
+
+  /** Creates a Deployment of 100 and resolves when some of its pods are bound and most are not. */
+  async function inTheMiddleOf100Binds(app: string): Promise<void> {
+    await api.create(aDeployment({ name: app, replicas: 100 }));
+    await api.waitFor(
+      "some of 100 pods to be bound",
+      podsOf("default", app),
+      (seen) => seen.filter(({ spec }) => spec.nodeName !== undefined).length >= 15,
+    );
+  }
+
+  async function assertUnfinished(app: string): Promise<void> {
+    const bound = (await api.list(podsOf("default", app))).filter(({ spec }) => spec.nodeName);
+    assert.ok(bound.length < 100, "all were bound before the leader was gone");
+  }
+
+  async function allBound(app: string): Promise<void> {
+    const nudge = setInterval(() => void nodes.nudgeScheduler().catch(() => undefined), 1_000);
+    try {
+      const seen = await api.waitFor(
+        "100 ready pods",
+        podsOf("default", app),
+        (items) => items.length === 100 && items.every(isReady),
+        { timeoutMs: 45_000 },
+      );
+      assert.equal(new Set(seen.flatMap(floatIpsOf)).size, 100);
+    } finally {
+      clearInterval(nudge);
+    }
+    await waitForCleanAudit(api);
+    assert.equal((await api.list({ kind: floatingIps })).length, 100);
+  }
+
+  test("case 130: the follower is healthy and not ready, and names the leader to the scheduler", async () => {
+    const leading = await theLeader();
+    const follower = replicas[1 - leading] as GalaxyIpam;
+    const lease = await api.get(leases, { name: "galaxy-ipam", namespace: "kube-system" });
+    const name = lease?.spec.holderIdentity ?? "";
+    assert.match(name, new RegExp(`_${replicas[leading]?.pid}_`));
+    assert.deepEqual(await follower.health("/healthy"), { status: 200, text: "ok" });
+    assert.equal((await follower.health("/livez")).status, 200);
+    const ready = await follower.health("/readyz");
+    assert.equal(ready.status, 503);
+    assert.ok(ready.text.includes(name), ready.text);
+    for (const verb of ["filter", "priority", "bind", "preempt"]) {
+      const { status, text } = await post(follower.url, `/v1/${verb}`, "{}");
+      assert.equal(status, 503, verb);
+      const body = JSON.parse(text) as { readonly message: string; readonly leader: string };
+      assert.ok(body.message.includes(name) && body.leader === name, text);
+    }
+    assert.equal(await follower.metric("galaxy_leader"), 0);
+    assert.equal(await replicas[leading]?.metric("galaxy_leader"), 1);
+  });
+
+  test("case 130: the leader killed in the middle of 100 binds, the other one goes on", async () => {
+    const leading = await theLeader();
+    await inTheMiddleOf100Binds("killed");
+    const killedMs = performance.now();
+    await replicas[leading]?.stop("SIGKILL");
+    await assertUnfinished("killed");
+    await waitUntil("the other to lead", leader, (found) => found === 1 - leading, { everyMs: 20 });
+    const tookMs = performance.now() - killedMs;
+    assert.ok(tookMs < 5_000 + 2_500 + 500, `took ${tookMs} ms for a lease of 5 s`);
+    await allBound("killed");
+    await startReplica(leading);
+    lead();
+  });
+
+  test("case 130: the leader asked to stop in the middle of 100 binds, the other one leads within 3 s", async () => {
+    const leading = await theLeader();
+    await inTheMiddleOf100Binds("stopped");
+    const askedMs = performance.now();
+    const stopping = replicas[leading]?.stop("SIGTERM");
+    await assertUnfinished("stopped");
+    await waitUntil("the other to lead", leader, (found) => found === 1 - leading, { everyMs: 20 });
+    const tookMs = performance.now() - askedMs;
+    assert.ok(tookMs < 3_000, `took ${tookMs} ms`);
+    await stopping;
+    await allBound("stopped");
+    await startReplica(leading);
+    lead();
+  });
+
+  test("a leader that stood still past its lease writes nothing when it goes on", async () => {
+    const leading = await theLeader();
+    const frozen = replicas[leading] as GalaxyIpam;
+    await inTheMiddleOf100Binds("frozen");
+    frozen.signal("SIGSTOP");
+    await assertUnfinished("frozen");
+    const others = 1 - leading;
+    await waitUntil(
+      "the other to lead",
+      () => replicas[others]?.health("/readyz"),
+      (answer) => answer?.status === 200,
+      { timeoutMs: 15_000 },
+    );
+    await allBound("frozen");
+    const isWriteOfAddresses = ({ method, path }: ProxiedCall) =>
+      method !== "GET" && !path.includes("/leases") && !path.includes("/events");
+    const proxy = proxies[leading] as FaultyApiProxy;
+    const before = proxy.callsSeen(isWriteOfAddresses);
+    frozen.signal("SIGCONT");
+    await waitUntil(
+      "it to know that it follows",
+      () => frozen.health("/readyz"),
+      ({ status, text }) => status === 503 && text.includes(`_${replicas[others]?.pid}_`),
+    );
+    await api.scale(deployments, { name: "frozen", namespace: "default" }, 90);
+    await waitForCleanAudit(api);
+    await waitUntil(
+      "records of 90 pods",
+      () => api.list({ kind: floatingIps }),
+      ({ length }) => length === 90,
+    );
+    assert.equal(proxy.callsSeen(isWriteOfAddresses), before);
+    const lease = await api.get(leases, { name: "galaxy-ipam", namespace: "kube-system" });
+    assert.match(lease?.spec.holderIdentity ?? "", new RegExp(`_${replicas[others]?.pid}_`));
+  });
+
+  test("two that both believe to lead hand out no address twice", async () => {
+    for (const replica of replicas) await replica.stop("SIGTERM");
+    await plane.stopScheduler();
+    await Promise.all([0, 1].map((index) => startReplica(index, ["--leader-elect=false"])));
+    await Promise.all(replicas.map((replica) => replica.whenReady()));
+    const names = Array.from({ length: 60 }, (_, index) => `both-${index}`);
+    const all: Pod[] = [];
+    await inParallel(names, 20, async (name) => {
+      const app = { labels: { app: "both" }, schedulerName: "nobody" };
+      all.push(await api.create<Pod>(aPod({ name, ...app })));
+    });
+    // Each pod is bound by one of them at the same time as its neighbour by the other, some of them by both.
+    await inParallel(all.entries(), 20, async ([index, pod]) => {
+      const urls = replicas.map(({ url }) => url);
+      const first = urls[index % 2] as string;
+      const both = index % 5 === 0 ? urls : [first];
+      const errors = await Promise.all(both.map((url) => bind(url, pod, `a${1 + (index % 3)}`)));
+      await waitUntil(
+        `pod ${pod.metadata.name} to be bound`,
+        () => (errors.includes("") ? "" : bind(first, pod, `a${1 + (index % 3)}`)),
+        (error) => error === "" || /bound/.test(error),
+      );
+    });
+    const seen = await api.waitFor(
+      "60 ready pods",
+      podsOf("default", "both"),
+      (items) => items.length === 60 && items.every(isReady),
+    );
+    assert.equal(new Set(seen.flatMap(floatIpsOf)).size, 60);
+    await waitForCleanAudit(api);
+    await api.deleteAll({ kind: pods, namespace: "default" }, { gracePeriodSeconds: 0 });
+    await api.waitFor("no records", { kind: floatingIps }, ({ length }) => length === 0);
+  });
+});
