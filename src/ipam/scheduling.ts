@@ -282,6 +282,8 @@ export class Scheduling {
       return this.#refuse(pod.error, pod.reason);
     }
     const name = podIdText(pod.id);
+    // Bound there with its addresses: the answer to the first call was lost, or another leader was quicker.
+    if (pod.nodeName === nodeName && pod.assignedIps.length > 0) return { kind: "bound" };
     if (!pod.wantsAddress && pod.requestsNone === true) {
       // kube-scheduler looks at the name of the resource only; nobody else would ever bind this pod.
       const outcome = await binder.bind({ pod, nodeName, ipInfos: [] });
