@@ -119,9 +119,17 @@ export class LeaseElection implements Leadership {
       if (this.#leads && performance.now() >= this.#leadsUntilMs) this.#lose("it was not renewed");
       // Candidates that came in step would collide for ever.
       const jitter = this.#leads ? 1 : 0.8 + Math.random() * 0.4;
-      await pause(this.#retryMs * jitter, signal);
+      await pause(Math.min(this.#retryMs * jitter, this.#untilFreeMs()), signal);
     }
     await this.#release();
+  }
+
+  /** Until the lease of another one is over, as far as we can tell; waiting for the next round after that would only prolong the gap. */
+  #untilFreeMs(): number {
+    const seen = this.#seen;
+    if (this.#leads || seen === undefined || seen.holder === "") return Number.POSITIVE_INFINITY;
+    const leftMs = seen.seenAtMs + seen.leaseMs - performance.now();
+    return leftMs > 0 ? leftMs + Math.random() * 50 : Number.POSITIVE_INFINITY;
   }
 
   /** One round: take a free lease, renew ours, or look at the other's. Rejects with a WorldError. */
