@@ -1,6 +1,7 @@
 // A proxy between galaxy-ipam and the API server that breaks calls on demand: answers lost after the work was done, refusals, delays,
 // watches cut or told to be too old. It speaks HTTP on loopback (`--master`), and adds the credentials itself.
 
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
@@ -160,7 +161,8 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
     const answer = await forward(call, incoming, reply);
     if (fault?.kind === "lose answer") {
       // The work is done when the whole answer is there.
-      for await (const _chunk of answer) continue;
+      answer.resume();
+      await once(answer, "end");
       incoming.socket.destroy();
       return;
     }

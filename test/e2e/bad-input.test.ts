@@ -42,7 +42,8 @@ describe("bad input", { skip }, () => {
   });
 
   afterEach(async () => {
-    const { api, ipam } = cluster;
+    const { api } = cluster;
+    const ipam = () => cluster.ipam();
     assert.equal(ipam().pid, pid);
     assert.ok(ipam().isRunning(), "the process goes on");
     assert.equal((await ipam().health("/readyz")).status, 200);
@@ -190,7 +191,8 @@ describe("bad input", { skip }, () => {
   });
 
   test("calls about pods and nodes that are not there, or not ours, are errors and take nothing", async () => {
-    const { api, ipam } = cluster;
+    const { api } = cluster;
+    const ipam = () => cluster.ipam();
     const { url } = ipam();
     const ghost = { metadata: { name: "ghost", namespace: "default", uid: "u" } } as Pod;
     assert.match(await bind(url, ghost, "a1"), /failed to find pod default\/ghost/);

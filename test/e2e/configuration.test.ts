@@ -180,7 +180,8 @@ describe("the address configuration", { skip }, () => {
   });
 
   test("case 3: the documented example gives 240 addresses without VLAN", async () => {
-    const { api, ipam } = cluster;
+    const { api } = cluster;
+    const ipam = () => cluster.ipam();
     await configureAndWait([documented]);
     const labels = { type: "total", subnet: "10.0.70.0/24", first_ip: "10.0.70.2" };
     assert.equal(await ipam().metric("galaxy_ip_counter", labels), 240);
@@ -256,7 +257,8 @@ describe("the address configuration", { skip }, () => {
   });
 
   test("cases 8 to 11, 15 and 16: a bad configuration is refused with its reason, and the one in force stays until it is healed", async () => {
-    const { api, ipam } = cluster;
+    const { api } = cluster;
+    const ipam = () => cluster.ipam();
     const { nodeSubnets: _, ...withoutNodes } = documented;
     const cases: readonly (readonly [string, unknown, RegExp])[] = [
       ["8 no node subnets", [withoutNodes], /nodeSubnets is empty/],

@@ -101,20 +101,21 @@ describe("durability", { skip }, () => {
 
   test("case 129: killed again and again under load, nothing is lost, doubled or leaked", async () => {
     const { api } = cluster;
-    let isLoaded = true;
+    const loading = new AbortController();
+    const isLoaded = () => !loading.signal.aborted;
     const load = async (app: string, policy: string | undefined): Promise<void> => {
       const at = { name: app, namespace: "default" };
       await api.create(
         aDeployment({ name: app, replicas: 10, ...(policy === undefined ? {} : { policy }) }),
       );
-      for (let round = 1; isLoaded; round += 1) {
+      for (let round = 1; isLoaded(); round += 1) {
         await api.scale(deployments, at, round % 2 === 0 ? 30 : 12);
         await delay(150 + Math.random() * 400);
       }
       await api.scale(deployments, at, 20);
     };
     const burst = async (): Promise<void> => {
-      for (let round = 0; isLoaded; round += 1) {
+      for (let round = 0; isLoaded(); round += 1) {
         const names = Array.from({ length: 20 }, (_, index) => `burst-${round}-${index}`);
         await inParallel(names, 5, (name) => api.create(aPod({ name, labels: { app: "burst" } })));
         await delay(300 + Math.random() * 500);
@@ -133,7 +134,7 @@ describe("durability", { skip }, () => {
       await cluster.restartIpam("SIGKILL");
       await assertNoAddressTwice();
     }
-    isLoaded = false;
+    loading.abort();
     await Promise.all(loads);
     await api.deleteAll({ kind: pods, namespace: "default", labelSelector: "app=burst" });
     await cluster.nodes.nudgeScheduler();

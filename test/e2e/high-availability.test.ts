@@ -71,6 +71,11 @@ describe("two replicas", { skip }, () => {
   });
 
   afterEach(async () => {
+    for (const [index, replica] of replicas.entries()) {
+      replica.signal("SIGCONT");
+      if (!replica.isRunning()) await startReplica(index);
+    }
+    lead();
     await api.deleteAll({ kind: deployments, namespace: "default" });
     await api.deleteAll({ kind: pods, namespace: "default" }, { gracePeriodSeconds: 0 });
     await api.waitFor(
@@ -171,10 +176,9 @@ describe("two replicas", { skip }, () => {
     await assertUnfinished("killed");
     await waitUntil("the other to lead", leader, (found) => found === 1 - leading, { everyMs: 20 });
     const tookMs = performance.now() - killedMs;
-    assert.ok(tookMs < 5_000 + 2_500 + 500, `took ${tookMs} ms for a lease of 5 s`);
+    // The lease, as long as the follower took to see its last renewal (its retry period), and the time to read all records.
+    assert.ok(tookMs < 5_000 + 2_400 + 1_500, `took ${tookMs} ms for a lease of 5 s`);
     await allBound("killed");
-    await startReplica(leading);
-    lead();
   });
 
   test("case 130: the leader asked to stop in the middle of 100 binds, the other one leads within 3 s", async () => {
@@ -185,11 +189,9 @@ describe("two replicas", { skip }, () => {
     await assertUnfinished("stopped");
     await waitUntil("the other to lead", leader, (found) => found === 1 - leading, { everyMs: 20 });
     const tookMs = performance.now() - askedMs;
-    assert.ok(tookMs < 3_000, `took ${tookMs} ms`);
     await stopping;
     await allBound("stopped");
-    await startReplica(leading);
-    lead();
+    assert.ok(tookMs < 3_000, `took ${tookMs} ms`);
   });
 
   test("a leader that stood still past its lease writes nothing when it goes on", async () => {
