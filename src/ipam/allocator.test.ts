@@ -385,6 +385,26 @@ describe("others write too (rules 4 and 5)", () => {
     assert.equal(allocator.view.get(first), undefined);
   });
 
+  it("remembers a record that it saw while its own create failed and that cannot be read", async () => {
+    const cluster = new MemoryCluster();
+    const theirs = anAllocation({ ip: first, version: "5" });
+    const { allocator, free } = aProcess({
+      cluster,
+      plan: ({ name, count }) => {
+        if (name !== "create") return name === "read" && count === 1 ? "fail" : "ok";
+        cluster.records.set(first, theirs);
+        allocator.observe({ kind: "changed", allocation: theirs });
+        return "fail";
+      },
+    });
+    await assert.rejects(allocator.take(wish({ pod: "ours" })), codeIs("API_UNAVAILABLE"));
+    await settle();
+    assert.deepEqual(allocator.unsettled(), [first]);
+    await allocator.settleUnknown(allocator.unsettled());
+    assert.deepEqual(allocator.view.get(first), theirs);
+    assert.equal(free().includes(first), false);
+  });
+
   it("a follower believes the watch and asks nobody", async () => {
     const { allocator, calls, free } = aProcess();
     allocator.follow();
@@ -565,6 +585,7 @@ describe("restore and reconcile", () => {
     await older;
     await settle();
     assert.deepEqual(allocator.view.get(first), cluster.records.get(first));
+    assert.equal(allocator.view.phaseOf(first), "idle");
   });
 
   it("after an interrupted watch memory is compared with the store", async () => {

@@ -276,6 +276,26 @@ describe("doubt never releases", () => {
     assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/web-x-2 ${pod.uid} n1 immutable`]);
   });
 
+  it("a record that another leader gave to the next pod of the name meanwhile is judged by that pod", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
+    const wanted = { name: "db-0", policy: "immutable", controller: db.controller } as const;
+    const former = await world.schedule(aPod({ ...wanted, uid: "former" }));
+    plans.store = ({ name }) => {
+      if (name !== "update") return "ok";
+      plans.store = () => "ok";
+      const record = world.records()[0] as Allocation;
+      putRecord(world, { ...record, podUid: "second", nodeName: "n2" });
+      const next = { nodeName: "n2", phase: "Running", assignedIps: ["10.0.70.2"] } as const;
+      world.cluster.putPod(aPod({ ...wanted, ...next, uid: "second" }));
+      return "ok";
+    };
+    world.cluster.deletePod(former.id);
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 second n2 immutable"]);
+    assert.equal(world.metrics.countOf("changes", { change: "reserved" }), 0);
+  });
+
   it("releases what a store error kept as soon as the store answers again", async () => {
     const { plans, world } = await aFaultyWorld();
     const pod = await world.schedule(aPod());
@@ -410,6 +430,19 @@ describe("records and pods that do not agree", () => {
     const [event] = world.events.events();
     assert.equal(event?.reason, "FloatingIPRecreated");
     assert.equal(event?.about.name, "pod1");
+  });
+
+  it("does not make a record again for a pod that runs with another address", async () => {
+    const world = await aWorld();
+    world.cluster.putPod(aPod({ nodeName: "n1", phase: "Running", assignedIps: ["10.9.9.9"] }));
+    putRecord(world, { ip: "10.0.70.3" });
+    await world.settle();
+    // Nothing proves that the pod has what it carries: the record stays until somebody deletes it.
+    assert.equal(world.lines().length, 1);
+    deleteRecord(world, "10.0.70.3");
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+    assert.equal(world.service.allocator.view.size, 0);
   });
 
   it("frees a reservation whose record was deleted by hand", async () => {

@@ -168,12 +168,13 @@ test("a configuration that comes during the take-over does too (D-46)", async ()
   const world = new IpamWorld({
     view: (cluster) =>
       withFaults(new MemoryClusterView(cluster), ({ name, count }) =>
-        name === "readPod" && count === 1 ? { kind: "slow", until } : "ok",
+        name === "readPod" && count === 2 ? { kind: "slow", until } : "ok",
       ),
   });
   const running = { nodeName: "n1", phase: "Running" } as const;
-  world.cluster.putPod(aPod({ ...running, name: "a", assignedIps: ["10.0.80.2"] }));
+  // The first is looked at before the configuration comes, the second while it does.
   world.cluster.putPod(aPod({ ...running, name: "b", assignedIps: ["10.0.70.2"] }));
+  world.cluster.putPod(aPod({ ...running, name: "a", assignedIps: ["10.0.80.2"] }));
   world.service.start();
   const takeOver = world.service.startLeading();
   await world.clock.pass(0);
