@@ -23,9 +23,6 @@ export type PodContext = {
   readonly poolObject: PoolFacts | undefined;
 };
 
-/** The established first words of a reason why a node was left out. */
-export type NodeRefusalToken = "NoFIPLeft" | "NoFIPConfigNode" | "UnknowNode";
-
 /** Why a pod is refused on every node. */
 export type Refusal = {
   readonly kind: "refused";
