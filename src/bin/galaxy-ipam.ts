@@ -158,7 +158,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   const lead = async (): Promise<void> => {
     while (!stopping.signal.aborted && leadership.isLeader()) {
       try {
-        await service.startLeading();
+        await service.startLeading(cluster.whenSynced());
         return;
       } catch (error) {
         log.warn("taking over failed, it is tried again", {}, error);
@@ -234,12 +234,14 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     cluster.start();
     service.start();
     await configuration.start();
-    await Promise.all([store.whenSynced(), pools.whenSynced(), cluster.whenSynced()]);
+    await Promise.all([store.whenSynced(), pools.whenSynced()]);
+    // The lease first, so that a leader reads the records once and while pods are read: that takes seconds for ten thousand of them.
+    if (election === undefined) void lead();
+    else election.start();
+    await cluster.whenSynced();
     const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
     await untilDone(stopping.signal, () => service.follow(), readFailed);
     startProblem = undefined;
-    if (election === undefined) await lead();
-    else election.start();
   })();
   ready.catch((error: unknown) => {
     log.error("start failed for good", {}, error);

@@ -191,9 +191,10 @@ export class IpamService {
 
   /**
    * Takes over: reads all records, adopts what pods carry, and only then answers the scheduler.
+   * @param clusterIsKnown resolves when the cluster view shows the whole cluster; the records are read meanwhile
    * @throws WorldError when the store or the cluster cannot be read; to be called again
    */
-  async startLeading(): Promise<void> {
+  async startLeading(clusterIsKnown: Promise<unknown> = Promise.resolve()): Promise<void> {
     this.#term += 1;
     const term = this.#term;
     this.#phase = "taking over";
@@ -201,6 +202,7 @@ export class IpamService {
     this.#takeOverProblem = "";
     try {
       await this.allocator.restore();
+      await clusterIsKnown;
       this.#holdCarried();
       if (term !== this.#term) return;
       await this.#adoptUnderOneTopology();
