@@ -15,7 +15,7 @@ import {
   startCluster,
   twoSubnets,
 } from "../control-plane/cluster-with-galaxy.ts";
-import { filterNodes, type OfferedNode } from "../control-plane/extender-client.ts";
+import { filterNames, filterNodes, type OfferedNode } from "../control-plane/extender-client.ts";
 import {
   configMaps,
   customResourceDefinitions,
@@ -514,6 +514,19 @@ describe("the address configuration", { skip }, () => {
       before,
     );
     await waitForCleanAudit(api);
+  });
+
+  test("D-26: a node that gets another address belongs to another subnet at once", async () => {
+    const pod = await unscheduledPod("moved");
+    const isOffered = async () => {
+      const { NodeNames } = await filterNames(cluster.ipam().url, pod, ["doc"]);
+      return NodeNames.length === 1;
+    };
+    assert.equal(await isOffered(), false);
+    await cluster.nodes.add([{ name: "doc", internalIp: "10.173.13.77" }]);
+    await waitUntil("the node to be offered", isOffered, (is) => is, { timeoutMs: 5_000 });
+    await cluster.nodes.add([{ name: "doc", internalIp: "10.0.3.1" }]);
+    await waitUntil("it to be offered no more", isOffered, (is) => !is, { timeoutMs: 5_000 });
   });
 
   test("case 25: subnets in the JSON configuration win over the ConfigMap", async () => {
