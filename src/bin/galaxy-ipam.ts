@@ -125,7 +125,16 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     clock,
     namespace: flags.poolNamespace,
   });
-  const cluster = new KubernetesClusterView({ client, log });
+  const cluster = new KubernetesClusterView({
+    client,
+    log,
+    policyIgnored: ({ namespace, name, uid }, message) => {
+      if (!leadership.isLeader()) return;
+      metrics.count("bad_input", { input: "annotation" });
+      const about = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
+      events.record({ about, type: "Warning", reason: "FloatingIPIgnored", message });
+    },
+  });
   const watches = () => [...cluster.watches(), store.watchState, pools.watchState];
   const binder = new KubernetesPodBinder({ client, mayBeStale: (pod) => cluster.mayBeStale(pod) });
   const election = flags.leaderElect

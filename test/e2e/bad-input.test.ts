@@ -245,4 +245,12 @@ describe("bad input", { skip }, () => {
       ({ length }) => length === 0,
     );
   });
+
+  test("a policy without the resource has no effect, and an event on the pod says so", async () => {
+    const { api } = cluster;
+    await api.create(aPod({ name: "hopeful", wantsFloatIp: false, policy: "never" }));
+    const about = { kind: "Pod", name: "hopeful" };
+    const event = await waitForEvent(api, about, /no effect because no container requests/);
+    assert.equal(event.type, "Warning");
+  });
 });

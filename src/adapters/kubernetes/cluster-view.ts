@@ -18,7 +18,7 @@ import {
 import type { ClusterEvent, ClusterView } from "../../ports/cluster-view.ts";
 import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
-import { parseNode, parsePod } from "../../wire/pod.ts";
+import { parseNode, parsePod, policyWithoutResource } from "../../wire/pod.ts";
 import {
   parseDeployment,
   parseReplicaSet,
@@ -47,6 +47,8 @@ export type KubernetesClusterViewOptions = {
   readonly client: ApiClient;
   readonly log: Log;
   readonly times?: ListWatchTimes;
+  /** Told of a pod whose annotations ask for what only a float IP has, while it asks for none. */
+  readonly policyIgnored?: (pod: PodId & { readonly uid: string }, problem: string) => void;
 };
 
 /** The cluster as its API server shows it. */
@@ -76,7 +78,10 @@ export class KubernetesClusterView implements ClusterView {
       keyOf: namespacedKeyOf,
       project: (object) => {
         const pod = parsePod(object);
-        return pod !== undefined && concernsAddresses(pod) ? pod : undefined;
+        if (pod === undefined || concernsAddresses(pod)) return pod;
+        const problem = pod.nodeName === "" ? policyWithoutResource(object) : undefined;
+        if (problem !== undefined) options.policyIgnored?.({ ...pod.id, uid: pod.uid }, problem);
+        return undefined;
       },
       changed: (key, after) => {
         if (after?.controller !== undefined) this.#custom.noteController(after.controller);
