@@ -15,8 +15,8 @@ export type Ip = string & { readonly [ipBrand]: "Ip" };
 /** An address as a number: IPv4 is a `number` (0 to 2^32-1), IPv6 a `bigint`. The type tells the family. */
 export type IpNumber = number | bigint;
 
-const ipv4Pattern =
-  /^(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$/;
+const dot = 0x2e;
+const digitZero = 0x30;
 const groupPattern = /^[0-9a-fA-F]{1,4}$/;
 
 /**
@@ -34,16 +34,26 @@ export function parseIpNumber(text: string): IpNumber | undefined {
   return text.includes(":") ? parseIpv6Number(text) : parseIpv4Number(text);
 }
 
+/** By characters and not by a pattern: a look at all records reads every address again, which takes a third of the time so. */
 function parseIpv4Number(text: string): number | undefined {
-  const match = ipv4Pattern.exec(text);
-  if (match === null) return undefined;
   let value = 0;
-  for (let index = 1; index <= 4; index += 1) {
-    const octet = Number(match[index]);
-    if (octet > 255) return undefined;
-    value = value * 256 + octet;
+  let dotCount = 0;
+  let octet: number | undefined;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code === dot) {
+      if (octet === undefined || dotCount === 3) return undefined;
+      value = value * 256 + octet;
+      octet = undefined;
+      dotCount += 1;
+    } else if (code >= digitZero && code <= digitZero + 9 && octet !== 0) {
+      octet = (octet ?? 0) * 10 + (code - digitZero);
+      if (octet > 255) return undefined;
+    } else {
+      return undefined;
+    }
   }
-  return value;
+  return octet === undefined || dotCount < 3 ? undefined : value * 256 + octet;
 }
 
 function parseIpv6Number(text: string): bigint | undefined {

@@ -52,6 +52,9 @@ type KnownPod = {
 /** The decision changed under our hands again and again: the queue tries later. */
 const attempts = 5;
 
+/** A slice of a full look takes a few milliseconds; a million records in one go take seconds. */
+const sliceSize = 1_000;
+
 /** Pods looked at for one scheduling decision that lacks addresses; the others have their turn with the next. */
 const mostLeavingAtOnce = 16;
 
@@ -145,15 +148,26 @@ export class Reclaim {
         this.#ports.log.warn("record cannot be read, address counts as taken", { ip }, error);
       });
     }
-    for (const allocation of [...allocator.view.all()]) {
+    await this.#inSlices([...allocator.view.all()], (allocation) => {
       if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);
-    }
-    for (const pod of this.#ports.cluster.pods()) {
+    });
+    await this.#inSlices([...this.#ports.cluster.pods()], (pod) => {
       if (this.#lacksRecord(pod)) this.#queue?.add(`pod ${podIdText(pod.id)}`);
-    }
+    });
     this.#reportDoubles();
     await this.whenIdle();
     metrics.time("resync_duration", (clock.nowMs() - startedMs) / 1000);
+  }
+
+  /** Visits many things; the scheduler's calls have their turn in between. What was visited may be old then: it only asks for a look. */
+  async #inSlices<Item>(items: readonly Item[], visit: (item: Item) => void): Promise<void> {
+    for (const [index, item] of items.entries()) {
+      visit(item);
+      if (index % sliceSize !== sliceSize - 1) continue;
+      await new Promise<void>((resolve) => {
+        this.#ports.clock.after(0, resolve);
+      });
+    }
   }
 
   /** Pods that carry an address without a record, so that it could be given to another. */
