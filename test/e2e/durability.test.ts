@@ -302,8 +302,7 @@ describe("durability", { skip }, () => {
     const names = Array.from({ length: 20 }, (_, index) => `quick-${index}`);
     await inParallel(names, 20, async (name) => {
       const pod = await unscheduledPod(name);
-      const answer = await filterNames(url, pod, ["a1", "b1"]);
-      assert.deepEqual(answer.NodeNames, ["a1", "b1"]);
+      assert.deepEqual((await filterNames(url, pod, ["a1", "a2"])).NodeNames, ["a1", "a2"]);
       assert.equal(await bind(url, pod, "a2"), "");
     });
     const quickMs = performance.now() - startedMs;
