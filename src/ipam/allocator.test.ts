@@ -418,6 +418,45 @@ describe("others write too (rules 4 and 5)", () => {
   });
 });
 
+describe("what must not be given away, whatever was decided", () => {
+  for (const [what, record] of [
+    [
+      "another pod has",
+      anAllocation({ ip: "10.0.70.2", owner: podOwner({ name: "other" }), podUid: "u" }),
+    ],
+    [
+      "is kept for another pod's name",
+      anAllocation({
+        ip: "10.0.70.2",
+        owner: podOwner({ name: "other" }),
+        podUid: "",
+        nodeName: "",
+      }),
+    ],
+    ["an earlier pod of the name has", anAllocation({ ip: "10.0.70.2", podUid: "earlier" })],
+    [
+      "the administrator has",
+      anAllocation({ ip: "10.0.70.2", owner: { kind: "admin", key: "x" } }),
+    ],
+    ["nobody understands", anAllocation({ ip: "10.0.70.2", owner: { kind: "foreign", key: "x" } })],
+  ] as const) {
+    it(`an address that ${what}`, async () => {
+      const { allocator, cluster } = aProcess();
+      cluster.records.set(first, { ...record, version: "1" });
+      await allocator.restore();
+      assert.deepEqual(await allocator.take(wish()), { kind: "lost", ip: first });
+      assert.deepEqual(cluster.records.get(first), { ...record, version: "1" });
+    });
+  }
+
+  it("an address that is promised to another pod", async () => {
+    const { allocator, cluster } = aProcess();
+    allocator.holdCarried(aPod({ name: "other", nodeName: "n1", assignedIps: [first] }));
+    assert.deepEqual(await allocator.take(wish()), { kind: "lost", ip: first });
+    assert.equal(cluster.records.size, 0);
+  });
+});
+
 describe("what must not be forgotten", () => {
   it("a leader that could not renew for a moment does not free an address because a watch shows no record", async () => {
     const { allocator, cluster, leadership, free } = aProcess();

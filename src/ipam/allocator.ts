@@ -241,6 +241,10 @@ export class Allocator {
     for (const { ip } of request.addresses) {
       const phase = this.#table.phaseOf(ip);
       if (phase !== undefined && phase !== "idle") return { kind: "lost", ip };
+      const holder = this.#table.heldBy(ip);
+      if (holder !== undefined && holder !== request.podUid) return { kind: "lost", ip };
+      const before = this.#table.get(ip);
+      if (before !== undefined && !mayGoTo(before, request)) return { kind: "lost", ip };
     }
     const nowMs = this.#ports.clock.nowMs();
     const steps: Step[] = [];
@@ -681,6 +685,26 @@ function isWriting(phase: EntryPhase | undefined): boolean {
 function mayBeInAPod(allocation: Allocation): boolean {
   const { kind } = allocation.owner;
   return isBound(allocation) || kind === "admin" || kind === "foreign";
+}
+
+/** The last guard before memory changes: what another pod has, or an administrator, is not given away whatever was decided. */
+function mayGoTo({ owner, podUid }: Allocation, request: TakeRequest): boolean {
+  switch (owner.kind) {
+    case "workload":
+    case "pool":
+      return true;
+    case "pod":
+      return (
+        request.owner.kind === "pod" &&
+        podIdText(owner.pod) === podIdText(request.owner.pod) &&
+        (podUid === "" || podUid === request.podUid)
+      );
+    case "admin":
+    case "foreign":
+      return false;
+    default:
+      return owner satisfies never;
+  }
 }
 
 /** Whether two records say the same, whatever their version and time. */
