@@ -52,8 +52,8 @@ const floatingips = [
 
 /** a1 and a2 have both families, b1 and d1 IPv4 alone, c1 IPv6 alone; d1 serves the addresses of the documents. */
 const simulated = [
-  { name: "a1", internalIp: "10.49.27.1" },
-  { name: "a2", internalIp: "10.49.27.2" },
+  { name: "a1", internalIp: "10.49.27.1", labels: { families: "both" } },
+  { name: "a2", internalIp: "10.49.27.2", labels: { families: "both" } },
   { name: "b1", internalIp: "10.173.13.1" },
   { name: "c1", internalIp: "10.180.1.1" },
   { name: "d1", internalIp: "10.180.2.1" },
@@ -261,10 +261,11 @@ describe("pods with several addresses on a real control plane", { skip }, () => 
     const name = "twin";
     const strategy = { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } };
     const wish = { name, replicas: 3, policy: "immutable", families: "IPv4,IPv6" };
-    const nodeSelector = { "kubernetes.io/os": "linux" };
+    const nodeSelector = { families: "both" };
     await api.create(aDeployment({ ...wish, nodeSelector, spec: { strategy } }));
     const first = await cluster.readyPods(name, 3);
     const uids = first.map(({ metadata }) => metadata.uid);
+    assert.ok(first.every((pod) => floatIpsOf(pod).length === 2));
     await waitForCleanAudit(api);
     const ips = addressesOf(first);
     await api.restartWorkload(deployments, at(name));
