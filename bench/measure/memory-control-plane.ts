@@ -75,10 +75,6 @@ export async function startMemoryControlPlane(
       queueCapacity: 200_000,
     },
   );
-  service.start();
-  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
-  await service.startLeading();
-  await service.reclaim.resync();
   const door: Door = createExtenderServer({
     scheduling: service.scheduling,
     health: {
@@ -90,7 +86,12 @@ export async function startMemoryControlPlane(
     metrics,
     log: quietLog,
   });
+  // As in the program the port is open first; it also keeps the process alive while timers, which do not, are waited for.
   const port = await door.listen({ host: "127.0.0.1", port: 0 });
+  service.start();
+  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
+  await service.startLeading();
+  await service.reclaim.resync();
   return {
     cluster,
     service,
