@@ -134,6 +134,11 @@ export function formatHostPriorityList(
   return `[${items.join(",")}]`;
 }
 
+/** JSON of a text that nearly always is a name of Kubernetes, which has nothing to escape. */
+function formatName(text: string): string {
+  return /^[-.0-9a-z]*$/.test(text) ? `"${text}"` : JSON.stringify(text);
+}
+
 /** What a filter answer says beside the nodes that passed. */
 export type FilterVerdict = {
   /** Reason by node name. */
@@ -163,34 +168,36 @@ export function formatNodesResult(verdict: FilterVerdict): {
  * stand in `failedAndUnresolvableNodes` as well: schedulers from 1.20 then spare them in preemption, older ones ignore it.
  */
 function formatVerdict({ failed, error }: FilterVerdict): string {
-  // Thousands of nodes share a few reasons of a hundred characters, which are worth writing and judging only once.
-  const reasons = new Map<string, { readonly json: string; readonly isUnresolvable: boolean }>();
-  const members: string[] = [];
-  const unresolvable: string[] = [];
-  for (const [nodeName, text] of failed) {
-    let reason = reasons.get(text);
-    if (reason === undefined) {
-      const isUnresolvable = unresolvableTokens.some((token) => text.startsWith(token));
-      reason = { json: JSON.stringify(text), isUnresolvable };
-      reasons.set(text, reason);
-    }
-    const member = `${formatName(nodeName)}:${reason.json}`;
-    members.push(member);
-    if (reason.isUnresolvable) unresolvable.push(member);
+  const namesByReason = new Map<string, string[]>();
+  for (const [nodeName, reason] of failed) {
+    const names = namesByReason.get(reason);
+    if (names === undefined) namesByReason.set(reason, [nodeName]);
+    else names.push(nodeName);
   }
-  return [
-    ...(members.length > 0 ? [`,"failedNodes":{${members.join(",")}}`] : []),
-    ...(unresolvable.length > 0
-      ? [`,"failedAndUnresolvableNodes":{${unresolvable.join(",")}}`]
-      : []),
-    ...(error === "" ? [] : [`,"error":${JSON.stringify(error)}`]),
-    "}",
-  ].join("");
+  // Put together with `+`: V8 joins the parts once, when the answer is sent, and a join here would copy a megabyte more each time.
+  let members = "";
+  let unresolvable = "";
+  for (const [reason, names] of namesByReason) {
+    const text = formatMembers(names, JSON.stringify(reason));
+    members += members === "" ? text : `,${text}`;
+    if (!unresolvableTokens.some((token) => reason.startsWith(token))) continue;
+    unresolvable += unresolvable === "" ? text : `,${text}`;
+  }
+  let verdict = "";
+  if (members !== "") verdict += `,"failedNodes":{${members}}`;
+  if (unresolvable !== "") verdict += `,"failedAndUnresolvableNodes":{${unresolvable}}`;
+  if (error !== "") verdict += `,"error":${JSON.stringify(error)}`;
+  return `${verdict}}`;
 }
 
-/** JSON of a text that nearly always is a name of Kubernetes, which has nothing to escape. */
-function formatName(text: string): string {
-  return /^[-.0-9a-z]*$/.test(text) ? `"${text}"` : JSON.stringify(text);
+/**
+ * Members of an object that all have one value. Thousands of nodes share a reason of a hundred characters, and one by one they would
+ * take longer than everything else in a filter call. `","` stands between two names of a JSON list and never in one, where a quotation
+ * mark has a backslash before it.
+ */
+function formatMembers(names: readonly string[], value: string): string {
+  const list = JSON.stringify(names).slice(1, -1);
+  return `${list.split('","').join(`":${value},"`)}:${value}`;
 }
 
 /** The member whose name is `name` in any case; of several the last, as Go decodes. Null counts as absent. */
