@@ -1,13 +1,16 @@
-// How fast a real kube-scheduler schedules pods with float IPs, against pods without and a scheduler without extender. The pods are
-// there before the scheduler starts, so that it always has work, and nobody runs them: only scheduling is measured.
+// How fast a real kube-scheduler schedules pods with float IPs, against pods without and a scheduler without extender. Once with all
+// pods there before the scheduler starts, so that it always has work, and once as a user sees it: from a Deployment to Ready pods.
 
+import { isReady } from "../test/control-plane/api.ts";
 import type { ControlPlane } from "../test/control-plane/control-plane.ts";
 import { startControlPlane } from "../test/control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../test/control-plane/galaxy-ipam.ts";
-import { floatingIps, type Pod, pods } from "../test/control-plane/kinds.ts";
+import { deployments, floatingIps, type Pod, pods } from "../test/control-plane/kinds.ts";
+import { aDeployment } from "../test/control-plane/manifests.ts";
+import { startSimulatedNodes } from "../test/control-plane/simulated-nodes.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
 import { processCpuMs } from "./measure/cpu.ts";
-import { createPods, deletePods, namesOf, prepareCluster } from "./measure/plane.ts";
+import { createPods, deletePods, namesOf, openNodes, prepareCluster } from "./measure/plane.ts";
 import { median } from "./measure/statistics.ts";
 
 const nodeCount = 100;
@@ -78,6 +81,65 @@ async function scheduleAll(
   return { seconds, cpuMs };
 }
 
+/** Seconds from a Deployment's creation until so many of its pods are Ready on simulated nodes, as a user sees it. */
+async function deployAll(
+  plane: ControlPlane,
+  ipam: GalaxyIpam,
+  way: Way,
+  replicas: number,
+): Promise<number> {
+  await plane.startScheduler(
+    way === "without" ? {} : { extenderUrl: ipam.url, nodeCacheCapable: way === "names" },
+  );
+  const ready = new Set<string>();
+  const done = Promise.withResolvers<number>();
+  const startedMs = performance.now();
+  const follower = plane.api.follow(
+    { kind: pods, namespace: "default" },
+    {
+      changed: (pod) => {
+        if (isReady(pod)) ready.add(pod.metadata.uid);
+        if (ready.size === replicas) done.resolve((performance.now() - startedMs) / 1000);
+      },
+    },
+  );
+  const name = `deployed-${way}-${replicas}`;
+  await plane.api.create(
+    aDeployment({ name, replicas, wantsFloatIp: way !== "without", cpu: "10m" }),
+  );
+  const tooLate = setTimeout(
+    () => done.reject(new Error(`${ready.size} of ${replicas} pods are Ready after 5 minutes`)),
+    300_000,
+  );
+  const seconds = await done.promise;
+  clearTimeout(tooLate);
+  follower.stop();
+  await plane.stopScheduler();
+  await plane.api.delete(
+    deployments,
+    { name, namespace: "default" },
+    { propagationPolicy: "Background" },
+  );
+  await deletePods(plane.api);
+  await waitForNoRecords(plane);
+  return seconds;
+}
+
+function longerBy(what: string, time: number, base: number): Figure {
+  return {
+    what: `${what}: longer by`,
+    value: (time / base - 1) * 100,
+    unit: "%",
+    target: { relation: "at most", value: 10 },
+  };
+}
+
+async function waitForNoRecords(plane: ControlPlane): Promise<void> {
+  await plane.api.waitFor("no records", { kind: floatingIps }, (left) => left.length === 0, {
+    timeoutMs: 120_000,
+  });
+}
+
 async function measure(mode: Mode): Promise<Findings> {
   const sizes = mode === "quick" ? [200] : [1_000, 2_000];
   const rounds = mode === "quick" ? 1 : 3;
@@ -98,20 +160,13 @@ async function measure(mode: Mode): Promise<Findings> {
           const names = namesOf(`${way}-${size}-${round}`, size);
           outcomes[way].push(await scheduleAll(plane, ipam, way, names));
           await deletePods(plane.api);
-          await plane.api.waitFor(
-            "no records",
-            { kind: floatingIps },
-            (left) => left.length === 0,
-            {
-              timeoutMs: 120_000,
-            },
-          );
+          await waitForNoRecords(plane);
         }
       }
       const base = median(outcomes.without.map(({ seconds }) => seconds));
       for (const way of ways) {
         const time = median(outcomes[way].map(({ seconds }) => seconds));
-        const what = `${size.toLocaleString("en")} pods ${describeWay[way]}`;
+        const what = `${size.toLocaleString("en")} waiting pods scheduled ${describeWay[way]}`;
         figures.push({ what, value: time, unit: "s" });
         for (const program of Object.keys(outcomes[way][0]?.cpuMs ?? {})) {
           if (way === "without" && program === "galaxy-ipam") continue;
@@ -119,14 +174,26 @@ async function measure(mode: Mode): Promise<Findings> {
           figures.push({ what: `${what}: CPU of ${program} a pod`, value: cpuMs, unit: "ms" });
         }
         if (way === "without") continue;
-        figures.push({
-          what: `${what}: longer by`,
-          value: (time / base - 1) * 100,
-          unit: "%",
-          target: { relation: "at most", value: 10 },
-        });
+        figures.push(longerBy(what, time, base));
       }
     }
+    await plane.startControllerManager();
+    const kubelets = await startSimulatedNodes(plane.api);
+    await kubelets.add(openNodes(nodeCount));
+    for (const size of sizes) {
+      const seconds: Record<Way, number[]> = { without: [], names: [], nodes: [] };
+      for (let round = 0; round < rounds; round += 1) {
+        for (const way of ways) seconds[way].push(await deployAll(plane, ipam, way, size));
+      }
+      const base = median(seconds.without);
+      for (const way of ways) {
+        const time = median(seconds[way]);
+        const what = `Deployment of ${size.toLocaleString("en")} until all Ready ${describeWay[way]}`;
+        figures.push({ what, value: time, unit: "s" });
+        if (way !== "without") figures.push(longerBy(what, time, base));
+      }
+    }
+    await kubelets.stop();
   } finally {
     await ipam?.stop();
     await plane.stop();

@@ -8,7 +8,10 @@ import {
   type FloatingIpEntry,
   type PodManifestWish,
 } from "../../test/control-plane/manifests.ts";
-import { startSimulatedNodes } from "../../test/control-plane/simulated-nodes.ts";
+import {
+  type SimulatedNode,
+  startSimulatedNodes,
+} from "../../test/control-plane/simulated-nodes.ts";
 import { nodeOf, zoneCount } from "./population.ts";
 
 /** Writes of a benchmark's own preparations that are under way at a time. */
@@ -30,15 +33,18 @@ const zoneEntries: readonly FloatingIpEntry[] = Array.from({ length: zoneCount }
 export async function prepareCluster(api: ApiClient, nodeCount: number): Promise<void> {
   await api.create(aConfigMap({ floatingips: zoneEntries }));
   const nodes = await startSimulatedNodes(api);
-  await nodes.add(
-    Array.from({ length: nodeCount }, (_, index) => ({
-      ...nodeOf(index),
-      cpu: "640",
-      memory: "2560Gi",
-      pods: 10_000,
-    })),
-  );
+  await nodes.add(openNodes(nodeCount));
   await nodes.stop();
+}
+
+/** Nodes with room for any number of pods. */
+export function openNodes(count: number): readonly SimulatedNode[] {
+  return Array.from({ length: count }, (_, index) => ({
+    ...nodeOf(index),
+    cpu: "640",
+    memory: "2560Gi",
+    pods: 10_000,
+  }));
 }
 
 /** Creates pods in namespace default and returns them as the API server has them, in the order of the names. */
