@@ -70,6 +70,7 @@ export async function startMemoryControlPlane(
     {
       holdMs: 30_000,
       reuseDelayMs: 10_000,
+      promiseWaitMs: 500,
       resyncMs: neverMs,
       reclaimParallelCount: 32,
       queueCapacity: 200_000,

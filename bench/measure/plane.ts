@@ -53,7 +53,7 @@ export async function createPods(
   names: readonly string[],
   wish: (name: string, index: number) => Omit<PodManifestWish, "name">,
 ): Promise<readonly Pod[]> {
-  const created = new Array<Pod>(names.length);
+  const created: Pod[] = [];
   await inParallel(names.entries(), writesInFlight, async ([index, name]) => {
     created[index] = await api.create(aPod({ ...wish(name, index), name }));
   });

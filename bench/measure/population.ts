@@ -94,7 +94,7 @@ export function workloadOf(index: number): PopulationWorkload {
  * @param nodeCount pods are spread over so many nodes
  */
 export function* population(count: number, nodeCount: number): Generator<Member> {
-  const nextOfZone = new Array<number>(zoneCount).fill(0);
+  const nextOfZone = Array.from({ length: zoneCount }, () => 0);
   let made = 0;
   for (let workloadIndex = 0; made < count; workloadIndex += 1) {
     const workload = workloadOf(workloadIndex);
