@@ -133,6 +133,7 @@ export class SimProcess {
       {
         holdMs: 20_000,
         reuseDelayMs: 10_000,
+        promiseWaitMs: 500,
         resyncMs,
         reclaimParallelCount: 4,
         queueCapacity: 100_000,

@@ -25,6 +25,8 @@ import type { PodBinder } from "../src/ports/pod-binder.ts";
 export const worldSettings = {
   holdMs: 30_000,
   reuseDelayMs: 10_000,
+  // Time stands still here: whoever waits waits for a test to move it.
+  promiseWaitMs: 0,
   resyncMs: 60_000,
   reclaimParallelCount: 8,
   queueCapacity: 10_000,
@@ -48,6 +50,7 @@ export type WorldParts = {
   readonly cluster?: MemoryCluster;
   readonly clock?: ManualClock;
   readonly leadership?: FixedLeadership;
+  readonly settings?: Partial<typeof worldSettings>;
 };
 
 /** A cluster, one process of the control plane, and short verbs for both. */
@@ -76,7 +79,7 @@ export class IpamWorld {
         log: this.log,
         metrics: this.metrics,
       },
-      worldSettings,
+      { ...worldSettings, ...parts.settings },
     );
   }
 

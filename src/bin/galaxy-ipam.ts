@@ -40,6 +40,9 @@ const exitUsage = 2;
 /** How many pods are reclaimed in parallel: enough to keep the API server busy, few enough to leave it to the scheduler. */
 const reclaimParallelCount = 32;
 
+/** Longer than a bind takes, much shorter than the minute after which the scheduler tries a refused pod again. */
+const promiseWaitMs = 500;
+
 /** Binds and reclaims that may wait; a cluster of the largest size that Kubernetes supports has 150,000 pods. */
 const queueCapacity = 200_000;
 
@@ -157,6 +160,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     {
       holdMs: flags.holdMs,
       reuseDelayMs: flags.reuseDelayMs,
+      promiseWaitMs,
       resyncMs: flags.resyncIntervalMs ?? fileConfig.resyncIntervalMs,
       reclaimParallelCount,
       queueCapacity,

@@ -86,6 +86,8 @@ export class Allocator {
   readonly #writeWaiters = new Map<Ip, (() => void)[]>();
   /** Addresses that are free in memory although a change of their record was seen that could not be read. */
   readonly #unread = new Set<Ip>();
+  /** Who waits for a promise to end. */
+  readonly #promiseWaiters: (() => void)[] = [];
   /** What the watch showed while all records were being read; undefined when they are not. */
   #seenWhileRestoring: AllocationEvent[] | undefined;
   /** Counts interruptions of the watch after which memory was or is to be compared with the store. */
@@ -223,6 +225,22 @@ export class Allocator {
   /** Gives up what was promised to a pod. */
   dropHold(podUid: string): void {
     this.#table.dropHold(podUid);
+    this.#wakePromiseWaiters();
+  }
+
+  /** Resolves when some promise ends, by a bind or otherwise, or after a time. */
+  async whenPromiseEnds(timeoutMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = this.#ports.clock.after(timeoutMs, resolve);
+      this.#promiseWaiters.push(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+
+  #wakePromiseWaiters(): void {
+    for (const wake of this.#promiseWaiters.splice(0)) wake();
   }
 
   /** Gives up promises whose time is over. */
@@ -267,7 +285,7 @@ export class Allocator {
     const outcomes = await Promise.all(steps.map((step) => this.#write(step)));
     const written = outcomes.flatMap((outcome) => (outcome.kind === "ok" ? [outcome] : []));
     if (written.length === steps.length) {
-      this.#table.dropHold(request.podUid);
+      this.dropHold(request.podUid);
       return { kind: "taken", allocations: written.map((outcome) => outcome.allocation) };
     }
     await this.#takeBack(steps, outcomes);

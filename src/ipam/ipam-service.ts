@@ -35,6 +35,7 @@ export type IpamPorts = {
 export type IpamSettings = {
   readonly holdMs: number;
   readonly reuseDelayMs: number;
+  readonly promiseWaitMs: number;
   readonly resyncMs: number;
   /** How many pods are reclaimed in parallel. */
   readonly reclaimParallelCount: number;
@@ -92,7 +93,11 @@ export class IpamService {
         reclaimPod: (pod) => this.reclaim.reclaimPod(pod),
         reclaimLeaving: (couldHelp) => this.reclaim.reclaimLeaving(couldHelp),
       },
-      { holdMs: settings.holdMs, reuseDelayMs: settings.reuseDelayMs },
+      {
+        holdMs: settings.holdMs,
+        reuseDelayMs: settings.reuseDelayMs,
+        promiseWaitMs: settings.promiseWaitMs,
+      },
     );
   }
 

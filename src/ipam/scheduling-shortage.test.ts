@@ -8,15 +8,16 @@ import { IpamWorld } from "../../test/ipam-world.ts";
 import type { PodFacts } from "../core/facts.ts";
 
 /** Two subnets with two addresses each; nodes n1 and n2. */
-async function twoSubnets(): Promise<IpamWorld> {
-  const world = await IpamWorld.leading([
+async function twoSubnets(promiseWaitMs = 0): Promise<IpamWorld> {
+  const subnets = [
     aPodSubnet({ ranges: ["10.0.70.2~10.0.70.3"] }),
     aPodSubnet({
       cidr: "10.0.80.0/24",
       ranges: ["10.0.80.2~10.0.80.3"],
       nodeSubnets: ["10.0.2.0/24"],
     }),
-  ]);
+  ];
+  const world = await IpamWorld.leading(subnets, { settings: { promiseWaitMs } });
   world.cluster.putNode(aNode("n1", "10.0.1.1"));
   world.cluster.putNode(aNode("n2", "10.0.2.1"));
   return world;
@@ -124,4 +125,34 @@ test("a bind that finds its pod gone leaves no promise behind", async () => {
   assert.equal([...world.service.allocator.view.holds()].length, 1);
   assert.equal((await world.bind(hasty, "n1")).kind, "refused");
   assert.deepEqual([...world.service.allocator.view.holds()], []);
+});
+
+test("case 18: four pods for four addresses in two subnets all get one, although each is promised one in both", async () => {
+  const world = await twoSubnets(500);
+  const pods = ["p1", "p2", "p3", "p4"].map((name) => aPod({ name }));
+  for (const pod of pods) world.cluster.putPod(pod);
+  const [p1, p2, p3, p4] = pods as [PodFacts, PodFacts, PodFacts, PodFacts];
+  assert.deepEqual(await world.passing(p1), ["n1", "n2"]);
+  assert.deepEqual(await world.passing(p2), ["n1", "n2"]);
+  const third = world.passing(p3);
+  assert.deepEqual(await world.bind(p1, "n1"), { kind: "bound" });
+  assert.deepEqual(await third, ["n2"]);
+  const fourth = world.passing(p4);
+  assert.deepEqual(await world.bind(p2, "n1"), { kind: "bound" });
+  assert.deepEqual(await fourth, ["n2"]);
+});
+
+test("filter does not wait long for promises that nobody follows up, and not at all for old ones", async () => {
+  const world = await twoSubnets(500);
+  for (const name of ["p1", "p2"]) {
+    world.cluster.putPod(aPod({ name }));
+    await world.passing(aPod({ name }));
+  }
+  const late = aPod({ name: "late" });
+  world.cluster.putPod(late);
+  const waiting = world.passing(late);
+  await world.clock.pass(500);
+  assert.deepEqual(await waiting, []);
+  await world.clock.pass(1_000);
+  assert.deepEqual(await world.passing(late), []);
 });

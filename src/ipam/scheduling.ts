@@ -60,6 +60,11 @@ export type SchedulingSettings = {
   readonly holdMs: number;
   /** An address released less than this ago is used only when nothing else is left. */
   readonly reuseDelayMs: number;
+  /**
+   * How long filter waits for fresh promises to others when nothing else is left. A promise takes an address in each zone that the pod may
+   * go to, and all but one come back in the moment of its bind; a pod that is refused meanwhile is not tried again for a minute.
+   */
+  readonly promiseWaitMs: number;
 };
 
 /** A question about nodes for one pod. */
@@ -108,6 +113,9 @@ export type PreemptRequest = {
   }[];
 };
 
+/** A promise that is older is one that the scheduler does not follow up soon; nobody waits for it. */
+const freshPromiseMs = 1_000;
+
 /** A take that loses its address to somebody else is decided again this often. */
 const bindAttempts = 5;
 
@@ -150,6 +158,13 @@ export class Scheduling {
         ({ sorted, decision } = this.#decide(context, request));
       }
     }
+    const { clock } = this.#ports;
+    const untilMs = clock.nowMs() + this.#settings.promiseWaitMs;
+    while (clock.nowMs() < untilMs && this.#isShortByPromises(decision, sorted.zones)) {
+      await allocator.whenPromiseEnds(untilMs - clock.nowMs());
+      context = await this.#contextOf(pod);
+      ({ sorted, decision } = this.#decide(context, request));
+    }
     if (decision.kind === "refused") {
       this.#reportRefusal(context, decision);
       return { kind: "refused", error: decision.message };
@@ -173,6 +188,24 @@ export class Scheduling {
     }
     if (passed.length === 0) this.#ports.metrics.count("refusals", { reason: "no node" });
     return { kind: "nodes", passed, failed };
+  }
+
+  /** No zone has an address, and some are promised to pods that were filtered just now. */
+  #isShortByPromises(decision: FilterDecision, zones: ReadonlyMap<string, Zone>): boolean {
+    if (decision.kind === "refused") return false;
+    if ([...decision.plans.values()].some(({ kind }) => kind === "plan")) return false;
+    const { allocator, clock } = this.#ports;
+    const { topology } = allocator.view;
+    const subnets = new Set([...zones.values()].flatMap(({ subnetIndexes }) => subnetIndexes));
+    const freshFromMs = clock.nowMs() + this.#settings.holdMs - freshPromiseMs;
+    for (const { byZone, expiresAtMs } of allocator.view.holds()) {
+      // What a pod carries without a record is held without end and does not come back by itself.
+      if (expiresAtMs < freshFromMs || expiresAtMs === Number.POSITIVE_INFINITY) continue;
+      for (const ip of [...byZone.values()].flat()) {
+        if (subnets.has(topology.subnetIndexOf(ipToNumber(ip)))) return true;
+      }
+    }
+    return false;
   }
 
   #decide(context: PodContext, request: FilterRequest) {
