@@ -4,7 +4,7 @@
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { podIdText } from "../src/core/owner.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
-import { threadCpuMs } from "./measure/cpu.ts";
+import { mainThreadCpuMs, threadCpuMs } from "./measure/cpu.ts";
 import { ExtenderClient } from "./measure/extender-client.ts";
 import {
   type MemoryControlPlane,
@@ -42,6 +42,8 @@ type Wish = {
 type CallerTimes = {
   readonly filterMs: Readonly<Record<Kind, readonly number[]>>;
   readonly prioritizeMs: readonly number[];
+  /** CPU of the server's thread for each filter call. */
+  readonly filterCpuMs: readonly number[];
 };
 
 type CallerTask = {
@@ -150,11 +152,14 @@ async function runCaller(task: CallerTask): Promise<void> {
   const client = new ExtenderClient(task.port);
   const filterMs: Record<Kind, number[]> = { plain: [], immutable: [], own: [] };
   const prioritizeMs: number[] = [];
+  const filterCpuMs: number[] = [];
   const nodeNames = JSON.stringify(task.nodeNames);
   for (const [index, wish] of task.wishes.entries()) {
     const args = (names: string) =>
       Buffer.from(`{"Pod":${wish.pod},"Nodes":null,"NodeNames":${names}}`);
+    const cpuBefore = mainThreadCpuMs();
     const filtered = await client.post("/v1/filter", args(nodeNames));
+    const cpuMs = mainThreadCpuMs() - cpuBefore;
     const verdict = JSON.parse(filtered.body.toString()) as {
       readonly NodeNames: readonly string[] | null;
       readonly Error?: string;
@@ -168,6 +173,7 @@ async function runCaller(task: CallerTask): Promise<void> {
     const scored = await client.post("/v1/prioritize", args(JSON.stringify(passed)));
     if (index >= task.warmUp) {
       filterMs[wish.kind].push(filtered.ms);
+      filterCpuMs.push(cpuMs);
       prioritizeMs.push(scored.ms);
     }
     const node = passed[index % passed.length] as string;
@@ -184,7 +190,7 @@ async function runCaller(task: CallerTask): Promise<void> {
     if ((error ?? "") !== "") throw new Error(`bind of pod ${wish.name}: ${error}`);
   }
   client.close();
-  parentPort?.postMessage({ filterMs, prioritizeMs } satisfies CallerTimes, []);
+  parentPort?.postMessage({ filterMs, filterCpuMs, prioritizeMs } satisfies CallerTimes, []);
 }
 
 async function measure(mode: Mode): Promise<Findings> {
@@ -194,11 +200,8 @@ async function measure(mode: Mode): Promise<Findings> {
   const figures: Figure[] = [];
   const p99s: number[] = [];
   for (const inUse of sizes) {
-    const { filterMs, prioritizeMs, serverCpuMs, longestDuringResyncMs } = await measureSize(
-      inUse,
-      nodes,
-      pods,
-    );
+    const { filterMs, filterCpuMs, prioritizeMs, serverCpuMs, longestDuringResyncMs } =
+      await measureSize(inUse, nodes, pods);
     const all = Object.values(filterMs).flat();
     const p99 = percentile(all, 99);
     p99s.push(p99);
@@ -212,6 +215,16 @@ async function measure(mode: Mode): Promise<Findings> {
         value: median(filterMs[kind]),
         unit: "ms",
       })),
+      {
+        what: `CPU of the server for a filter, p50, ${at}`,
+        value: median(filterCpuMs),
+        unit: "ms",
+      },
+      {
+        what: `CPU of the server for a filter, p99, ${at}`,
+        value: percentile(filterCpuMs, 99),
+        unit: "ms",
+      },
       { what: `prioritize, p50, ${at}`, value: median(prioritizeMs), unit: "ms" },
       {
         what: `the server's CPU for filter, prioritize and bind, ${at}`,
@@ -232,7 +245,13 @@ async function measure(mode: Mode): Promise<Findings> {
     unit: "times",
     target: { relation: "at most", value: 2 },
   });
-  return { parameters: { nodes, zones: zoneCount, "pods a size": pods }, figures };
+  return {
+    parameters: { nodes, zones: zoneCount, "pods a size": pods },
+    figures,
+    notes: [
+      "Times are the caller's, by the clock. The CPU of the server does not depend on what else the machine does.",
+    ],
+  };
 }
 
 const describeKind: Readonly<Record<Kind, string>> = {
