@@ -74,7 +74,7 @@ const wantsE2e = !args.includes("--unit");
 const words = args.filter((arg) => !arg.startsWith("-"));
 const options = args.filter((arg) => arg.startsWith("-") && arg !== "--unit" && arg !== "--e2e");
 
-const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: root })
+const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"], { cwd: root })
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .toSorted();
 const e2eFiles = files.filter((file) => file.startsWith("test/e2e/"));

@@ -152,8 +152,10 @@ export class Judge {
         this.#poolSizes.set(name, history);
         break;
       }
-      default:
+      case "nodes":
         break;
+      default:
+        change satisfies never;
     }
   }
 

@@ -88,7 +88,7 @@ export class Network {
         try {
           value = serve();
         } catch (error) {
-          answer(() => reject(error), backMs);
+          answer(() => reject(error instanceof Error ? error : new Error(String(error))), backMs);
           return;
         }
         answer(() => resolve(value), backMs);

@@ -91,6 +91,7 @@ async function work(): Promise<void> {
   const { seeds, ops } = workerData as { readonly seeds: readonly number[]; readonly ops: number };
   for (const seed of seeds) {
     const report = await new World(seed, undefined).run(ops);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's port has no origin
     parentPort?.postMessage(report);
   }
 }
