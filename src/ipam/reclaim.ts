@@ -463,6 +463,10 @@ export class Reclaim {
           because: decision.because,
         });
       case "release":
+        // Reservations that left the configuration are dropped together, so that one event names them all (reconfigure).
+        if (decision.because === "outside the configuration" && !isBound(allocation) && !isLost) {
+          return "done";
+        }
         return await allocator.release(allocation, decision.because);
       default:
         return decision satisfies never;

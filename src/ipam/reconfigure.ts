@@ -113,7 +113,15 @@ export class Reconfigure {
    * @throws WorldError when the store fails; it can be called again
    */
   async alignRecords(): Promise<void> {
-    const { allocator } = this.#ports;
+    const { allocator, log } = this.#ports;
+    // Records that are just being read are judged with the rest, so that one event names all of them.
+    for (const ip of allocator.unsettled()) {
+      try {
+        await allocator.settleUnknown([ip]);
+      } catch (error) {
+        log.warn("record could not be read, resync tries again", { ip }, error);
+      }
+    }
     const { topology } = allocator.view;
     // An empty configuration says nothing about the addresses that are there: somebody may be about to fill it in.
     if (!this.#status.isConfigured || topology.subnets.length === 0) return;
