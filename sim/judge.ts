@@ -88,6 +88,11 @@ export class Judge {
   readonly #promises = new Map<Ip, AddressPromise>();
   /** The address that the next pod of a name must get, while nothing happened that ends the promise. */
   readonly #expected = new Map<string, Expectation>();
+  /** When a process was last asked to bind a pod, by uid: only then it may take addresses for it. */
+  readonly #bindAsked = new Map<
+    string,
+    { readonly atMs: number; readonly ref: WorkloadRef | undefined }
+  >();
   /** When an operator last touched a record by hand. */
   readonly #touchedMs = new Map<Ip, number>();
 
@@ -108,6 +113,12 @@ export class Judge {
   /** The first rule that was broken, or the error of the judge itself. */
   get violation(): Error | undefined {
     return this.#violation;
+  }
+
+  /** The scheduler asks a process to bind the pod now. */
+  noteBindAsked(pod: SimPod): void {
+    const ref = this.#workloadRefOf(pod);
+    this.#bindAsked.set(pod.facts.uid, { atMs: this.#api.nowMs(), ref });
   }
 
   #look(change: Change): void {
@@ -357,6 +368,7 @@ export class Judge {
 
   #lookAtRecord(before: Allocation | undefined, after: Allocation | undefined): void {
     const ip = (after ?? before)?.ip as Ip;
+    this.#lookAtTaker(before, after);
     if (before?.owner.kind === "admin" && after?.owner.kind !== "admin") {
       throw new Violation("administrator's address", `${ip} was taken from the administrator`);
     }
@@ -378,6 +390,29 @@ export class Judge {
     if (before === undefined && after !== undefined && (this.#carriers.get(ip)?.size ?? 0) === 0) {
       this.#lookAtPool(after);
     }
+  }
+
+  /** Filter, prioritize and preempt write nothing: a pod gets a record when it is to be bound, or because it runs with the address. */
+  #lookAtTaker(before: Allocation | undefined, after: Allocation | undefined): void {
+    if (after === undefined || !isBound(after) || after.owner.kind !== "pod") return;
+    const { podUid } = after;
+    if (before?.podUid === podUid || this.#bindAsked.has(podUid)) return;
+    const pod = this.#api.get("pods", podKey(after.owner.pod));
+    if (pod?.facts.uid === podUid && pod.facts.nodeName !== "") return;
+    throw new Violation(
+      "only bind takes",
+      `${after.ip} was given to ${podKey(after.owner.pod)} (${podUid}), which nobody wanted to bind`,
+    );
+  }
+
+  /** Addresses that a process may have taken in memory for pods of the workload and not (yet) in the store. */
+  #underWay(ref: WorkloadRef, sinceMs: number): number {
+    const recorded = new Set(this.#api.list("records").map(({ podUid }) => podUid));
+    let count = 0;
+    for (const [uid, asked] of this.#bindAsked) {
+      if (asked.atMs >= sinceMs && sameRef(asked.ref, ref) && !recorded.has(uid)) count += 1;
+    }
+    return count;
   }
 
   #lookAtPool(record: Allocation): void {
@@ -429,9 +464,9 @@ export class Judge {
     const states = this.#workloadStates(ref);
     // Without a scale subresource nobody can know whether the name is still wanted.
     if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
-    const owned = Math.max(
-      ...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0]),
-    );
+    const owned =
+      Math.max(...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0])) +
+      this.#underWay(ref, nowMs - graceMs);
     const isLegitimate = states.some((state) => {
       if (state === undefined) return true;
       if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned > state.replicas;

@@ -25,6 +25,7 @@ export class Scheduler {
   readonly #random: Random;
   readonly #processes: () => readonly SimProcess[];
   readonly #trace: (text: string) => void;
+  readonly #bindAsked: (pod: SimPod) => void;
   /** Unbound pods, by key. */
   readonly #waiting = new Map<string, Waiting>();
   readonly #binding = new Set<string>();
@@ -39,12 +40,15 @@ export class Scheduler {
     readonly random: Random;
     readonly processes: () => readonly SimProcess[];
     readonly trace: (text: string) => void;
+    /** Called right before a process is asked to bind a pod. */
+    readonly bindAsked: (pod: SimPod) => void;
   }) {
     this.#api = parts.api;
     this.#timeline = parts.timeline;
     this.#random = parts.random;
     this.#processes = parts.processes;
     this.#trace = parts.trace;
+    this.#bindAsked = parts.bindAsked;
     this.#api.listeners.add((change) => {
       if (change.collection === "pods") {
         const pod = change.value;
@@ -167,6 +171,7 @@ export class Scheduler {
     await this.#timeline.pause(this.#random.integer(0, 20));
     const process = this.#ready();
     const { id, uid } = pod.facts;
+    if (process !== undefined) this.#bindAsked(pod);
     const reply =
       process === undefined
         ? undefined

@@ -94,6 +94,7 @@ export class World {
       random: random(),
       processes: () => this.#processes,
       trace,
+      bindAsked: (pod) => this.#judge.noteBindAsked(pod),
     });
     this.#scheduler.rejectAfterFilter = this.#swarm.rejectAfterFilter;
     this.#operations = new Operations({
