@@ -44,10 +44,11 @@ readonly work
 # Go marks its module cache read-only.
 trap 'chmod -R u+w "$work" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# The mirror that apt already uses, or Debian's own.
+# The mirror that apt already uses.
 mirror="$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
   grep -E '/debian/?$' | head -n 1 || true)"
-readonly mirror="${mirror:-http://deb.debian.org/debian}"
+readonly mirror
+[ -n "$mirror" ] || fail "apt knows no Debian mirror; add one to its sources and run apt-get update"
 readonly keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r "$keyring" ] || fail "$keyring is missing; install the package debian-archive-keyring"
 
