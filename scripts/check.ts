@@ -32,7 +32,14 @@ const STATIC_STEPS: readonly Step[] = [
   },
   { name: "dead code", command: "knip", args: ["--no-config-hints"] },
 ];
-const TEST_STEP: Step = { name: "tests", command: "node", args: ["scripts/test.ts"] };
+const TEST_STEPS: readonly Step[] = [
+  { name: "tests", command: "node", args: ["scripts/test.ts"] },
+  {
+    name: "simulation",
+    command: "node",
+    args: ["sim/run.ts", "--regressions", "--seeds", "200"],
+  },
+];
 
 /** Runs one step and returns whether it ended with 0; a command that cannot be started counts as failed. */
 async function runStep(step: Step): Promise<boolean> {
@@ -49,7 +56,7 @@ async function runStep(step: Step): Promise<boolean> {
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
-const steps = process.argv.includes("--static") ? STATIC_STEPS : [...STATIC_STEPS, TEST_STEP];
+const steps = process.argv.includes("--static") ? STATIC_STEPS : [...STATIC_STEPS, ...TEST_STEPS];
 const failed: string[] = [];
 for (const step of steps) {
   if (!(await runStep(step))) failed.push(step.name);

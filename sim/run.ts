@@ -1,19 +1,13 @@
-// `npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure]`: runs simulated worlds and reports the first failures with the command that
-// replays each.
+// `npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure] [--regressions]`: runs simulated worlds and reports the first
+// failures with the command that replays each.
 
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import type { Options } from "./run-options.ts";
+import { parseOptions, parseRegressions, usage } from "./run-options.ts";
 import type { RunReport } from "./world.ts";
 import { World } from "./world.ts";
-
-type Options = {
-  readonly seeds: number;
-  readonly seed: number | undefined;
-  readonly ops: number;
-  readonly trace: boolean;
-  /** One seed after the other, up to the first that fails. */
-  readonly untilFailure: boolean;
-};
 
 /** Failures that are reported in full. */
 const mostFailures = 5;
@@ -24,9 +18,7 @@ else await work();
 async function main(argv: readonly string[]): Promise<number> {
   const options = parseOptions(argv);
   if (typeof options === "string") {
-    process.stderr.write(
-      `sim: ${options}\nusage: npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure]\n`,
-    );
+    process.stderr.write(`sim: ${options}\n${usage}\n`);
     return 2;
   }
   const startedMs = performance.now();
@@ -34,17 +26,23 @@ async function main(argv: readonly string[]): Promise<number> {
   const failures: RunReport[] = [];
   let happeningCount = 0;
   let doneCount = 0;
-  const take = (report: RunReport) => {
+  const take = (report: RunReport, ops = options.ops) => {
     doneCount += 1;
     happeningCount += report.happeningCount;
     if (report.failure === undefined) return;
     failures.push(report);
     if (failures.length <= mostFailures) {
       process.stdout.write(
-        `seed ${report.seed} failed: ${report.failure}\n  replay: npm run sim -- --seed ${report.seed} --seeds 1 --ops ${options.ops} --trace\n`,
+        `seed ${report.seed} failed: ${report.failure}\n  replay: npm run sim -- --seed ${report.seed} --seeds 1 --ops ${ops} --trace\n`,
       );
     }
   };
+  if (options.withRegressions) {
+    const file = new URL("./regressions.txt", import.meta.url);
+    for (const { seed, ops } of parseRegressions(readFileSync(file, "utf8"))) {
+      take(await new World(seed, undefined).run(ops), ops);
+    }
+  }
   if (options.seeds === 1) {
     const print = options.trace ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
     const report = await new World(first, print).run(options.ops);
@@ -79,7 +77,7 @@ async function inWorkers(
         const worker = new Worker(new URL(import.meta.url), {
           workerData: { seeds, ops: options.ops },
         });
-        worker.on("message", take);
+        worker.on("message", (report: RunReport) => take(report));
         worker.once("error", reject);
         worker.once("exit", () => resolve());
       });
@@ -94,34 +92,4 @@ async function work(): Promise<void> {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's port has no origin
     parentPort?.postMessage(report);
   }
-}
-
-function parseOptions(argv: readonly string[]): Options | string {
-  let seeds: number | undefined;
-  let seed: number | undefined;
-  let ops = 300;
-  let trace = false;
-  let untilFailure = false;
-  for (let index = 0; index < argv.length; index += 1) {
-    const word = argv[index] ?? "";
-    if (word === "--trace") {
-      trace = true;
-      continue;
-    }
-    if (word === "--until-failure") {
-      untilFailure = true;
-      continue;
-    }
-    const [name = "", inline] = word.split("=");
-    const text = inline ?? argv[(index += 1)] ?? "";
-    const value = Number(text);
-    if (text === "" || !Number.isSafeInteger(value) || value < 0) {
-      return `${name} needs a whole number, not "${text}"`;
-    }
-    if (name === "--seeds") seeds = value;
-    else if (name === "--seed") seed = value;
-    else if (name === "--ops") ops = value;
-    else return `"${word}" is not an option`;
-  }
-  return { seeds: seeds ?? (seed === undefined ? 100 : 1), seed, ops, trace, untilFailure };
 }

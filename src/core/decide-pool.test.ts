@@ -198,6 +198,21 @@ const arbitraryOwner = fc.constantFrom<Owner>(
   podOwner(),
 );
 
+test("an address that is only being written costs a pool none that it has", () => {
+  const table = aTable(unused("10.0.1.2"), used("10.0.1.3"));
+  const taken = { ...used("10.0.2.2"), version: "" };
+  for (const phase of ["writing", "unsettled"] as const) {
+    table.put(taken, phase);
+    assert.deepEqual(decidePool(aPool({ size: 2 }), table, bothUsable).release, [], phase);
+  }
+  table.put({ ...taken, version: "7" }, "idle");
+  const { release } = decidePool(aPool({ size: 2 }), table, bothUsable);
+  assert.deepEqual(
+    release.map(({ ip: released }) => released),
+    ["10.0.1.2"],
+  );
+});
+
 test("whatever the pool looks like, nothing in use or promised is released and the size is not passed", () => {
   fc.assert(
     fc.property(

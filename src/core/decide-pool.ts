@@ -57,7 +57,10 @@ export function decidePool(
     }
     promisedCount += most;
   }
-  if (allocations.length > pool.size) {
+  // An address that is being added may not come about: only what the store knows costs the pool another one.
+  const surplusCount =
+    allocations.filter((allocation) => !isOnlyInMemory(allocation, view)).length - pool.size;
+  if (surplusCount > 0) {
     const spare = allocations
       .filter(
         (allocation) =>
@@ -71,13 +74,18 @@ export function decidePool(
           a.updatedAtMs - b.updatedAtMs ||
           (a.ip < b.ip ? -1 : 1),
       );
-    return { add: [], release: spare.slice(0, allocations.length - pool.size), missingCount: 0 };
+    return { add: [], release: spare.slice(0, surplusCount), missingCount: 0 };
   }
   const total = allocations.length + promisedCount;
   if (!pool.preAllocate || total >= pool.size) return { add: [], release: [], missingCount: 0 };
   const wantedCount = pool.size - total;
   const add = spreadOverSubnets(view, usableSubnets, wantedCount);
   return { add, release: [], missingCount: wantedCount - add.length };
+}
+
+function isOnlyInMemory(allocation: Allocation, view: AllocationView): boolean {
+  const phase = view.phaseOf(allocation.ip);
+  return allocation.version === "" && (phase === "writing" || phase === "unsettled");
 }
 
 /** Takes from the subnet with most free addresses each time; IPv4 subnets first where there are any. */
