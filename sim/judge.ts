@@ -95,6 +95,10 @@ export class Judge {
   >();
   /** When an operator last touched a record by hand. */
   readonly #touchedMs = new Map<Ip, number>();
+  /** When an operator last deleted a record by hand. */
+  readonly #removedMs = new Map<Ip, number>();
+  /** Pods by uid with addresses that an operator took away while the pod was being bound. */
+  readonly #excused = new Set<string>();
 
   constructor(api: SimApi, looseness: Looseness, isProcess: (writer: string) => boolean) {
     this.#api = api;
@@ -135,6 +139,7 @@ export class Judge {
         if (this.#isProcess(change.writer)) this.#lookAtRecord(change.before, change.value);
         else {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
+          if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
           this.#forgetPromise(change.before);
         }
         break;
@@ -233,7 +238,9 @@ export class Judge {
     const ipsAfter = after === undefined ? [] : carriedBy(after);
     const key = podKey((after ?? before)?.facts.id as PodId);
     for (const ip of ipsBefore) if (!ipsAfter.includes(ip)) this.#carriers.get(ip)?.delete(key);
+    if (isBinding && before?.facts.nodeName === "" && after !== undefined) this.#excuse(after);
     for (const ip of ipsAfter) {
+      if (this.#excused.has(`${after?.facts.uid} ${ip}`)) continue;
       const carriers = this.#carriers.get(ip) ?? new Set<string>();
       carriers.add(key);
       this.#carriers.set(ip, carriers);
@@ -243,6 +250,19 @@ export class Judge {
     }
     if (isBinding && after !== undefined && before?.facts.nodeName === "")
       this.#lookAtBinding(after);
+  }
+
+  /**
+   * An operator took the address away from a pod while its Binding was under way, and it went to another pod before that Binding arrived:
+   * nobody could know of the first one. It is reported as a conflict and left to people.
+   */
+  #excuse({ facts }: SimPod): void {
+    const nowMs = this.#api.nowMs();
+    for (const ip of facts.assignedIps) {
+      const removedMs = this.#removedMs.get(ip) ?? Number.NEGATIVE_INFINITY;
+      const isAnothers = this.#api.get("records", ip)?.podUid !== facts.uid;
+      if (isAnothers && nowMs - removedMs < graceMs) this.#excused.add(`${facts.uid} ${ip}`);
+    }
   }
 
   #lookAtBinding(pod: SimPod): void {
@@ -523,6 +543,7 @@ export class Judge {
         const record = this.#api.get("records", ip);
         const topology = this.#topologies.since(this.#api.nowMs())[0];
         if (record?.owner.kind === "admin") continue;
+        if (this.#excused.has(`${pod.facts.uid} ${ip}`)) continue;
         if (record === undefined) {
           if (topology?.isConfigured(ip) === true) {
             problems.push(`${podKey(pod.facts.id)} carries ${ip}, which has no record`);

@@ -784,3 +784,26 @@ const noop = () => {};
 function onlyWorldErrors(error: unknown): void {
   if (!(error instanceof WorldError)) throw error;
 }
+
+it("giving up a promise wakes who waits for one, giving up none wakes nobody", async () => {
+  const { allocator, clock } = aProcess();
+  const { id, uid } = aPod({ name: "waiting" });
+  allocator.hold({
+    podUid: uid,
+    pod: id,
+    workload: undefined,
+    pool: undefined,
+    byZone: new Map([["zone", [first]]]),
+    expiresAtMs: clock.nowMs() + 1_000,
+  });
+  let wakeCount = 0;
+  const waiting = allocator.whenPromiseEnds(500).then(() => {
+    wakeCount += 1;
+  });
+  allocator.dropHold("uid of a pod without a promise");
+  await settle();
+  assert.equal(wakeCount, 0);
+  allocator.dropHold(uid);
+  await waiting;
+  assert.equal(wakeCount, 1);
+});

@@ -224,6 +224,8 @@ export class Allocator {
 
   /** Gives up what was promised to a pod. */
   dropHold(podUid: string): void {
+    // Who had none gives nothing back: two pods that wait, each looking again when the other has looked, would never let anything else run.
+    if (this.#table.holdOf(podUid) === undefined) return;
     this.#table.dropHold(podUid);
     this.#wakePromiseWaiters();
   }
