@@ -57,13 +57,21 @@ export function ownerOfPod(context: PodContext): Owner {
   };
 }
 
-/** The addresses that are the pod's already: bound to its uid, or kept for its name under the same owner. */
+/**
+ * The addresses that are the pod's already: bound to its uid, or kept for its name under the same owner; of those kept the one used last
+ * comes first, because a write that arrived late may have left another.
+ */
 export function ownAllocations(context: PodContext, view: AllocationView): readonly Allocation[] {
   const owner = ownerOfPod(context);
   return view
     .ofPod(context.pod.id)
     .filter(
       (allocation) => allocation.podUid === context.pod.uid || sameOwner(allocation.owner, owner),
+    )
+    .toSorted(
+      (a, b) =>
+        Number(b.podUid === context.pod.uid) - Number(a.podUid === context.pod.uid) ||
+        b.updatedAtMs - a.updatedAtMs,
     );
 }
 

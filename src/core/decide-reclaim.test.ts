@@ -623,3 +623,27 @@ test("a reservation goes to the pod's name, its workload or its pool and to nobo
     assert.ok(mayHave.some((candidate) => sameOwner(candidate, decision.owner)));
   });
 });
+
+test("an address that a living pod does not have after all goes back to its workload or pool, or is released", () => {
+  const pod = aPod({ nodeName: "n1", phase: "Running", assignedIps: ["10.0.70.9"] });
+  const leftOver = (owner: Owner, policy: ReleasePolicy, isConfigured = true) =>
+    text(
+      reclaim({
+        owner,
+        policy,
+        isConfigured,
+        isLeftOver: true,
+        pod: { kind: "present", pod },
+        workload: present(1),
+      }),
+    );
+  const ofDeployment = podOwner({ workload: deployment });
+  assert.equal(leftOver(ofDeployment, "never"), "reserve for deployment web: policy never");
+  assert.equal(leftOver(ofDeployment, "immutable"), "reserve for deployment web: within replicas");
+  assert.equal(leftOver(ofDeployment, "pod-delete"), "release: pod runs with other addresses");
+  assert.equal(leftOver(ofDeployment, "never", false), "release: pod runs with other addresses");
+  const inPool = podOwner({ workload: statefulSet, pool: "blue" });
+  assert.equal(leftOver(inPool, "never"), "reserve for pool blue: policy never");
+  const ofName = podOwner({ workload: statefulSet });
+  assert.equal(leftOver(ofName, "never"), "release: pod runs with other addresses");
+});

@@ -102,9 +102,7 @@ function decidePodAddress(
   if (pod.kind === "unknown") return { do: "keep", because: "pod state unknown" };
   if (pod.kind === "present" && !podIsFinished(pod.pod)) {
     if (allocation.podUid === pod.pod.uid) {
-      if (facts.isLeftOver === true) {
-        return { do: "release", because: "pod runs with other addresses" };
-      }
+      if (facts.isLeftOver === true) return withoutItsPod(facts, owner);
       const runsElsewhere =
         pod.pod.nodeName !== "" &&
         pod.pod.nodeName !== allocation.nodeName &&
@@ -125,6 +123,20 @@ function decidePodAddress(
   }
   if (!isConfigured) return { do: "release", because: "outside the configuration" };
   return withoutPod(facts, owner.workload, owner);
+}
+
+/** An address that a living pod does not have after all goes back to where it came from, if its policy keeps addresses there. */
+function withoutItsPod(
+  facts: ReclaimFacts,
+  owner: Extract<Owner, { kind: "pod" }>,
+): ReclaimDecision {
+  if (facts.isConfigured && facts.allocation.policy !== "pod-delete") {
+    if (owner.pool !== undefined) {
+      return { do: "reserve", owner: { kind: "pool", pool: owner.pool }, because: "policy never" };
+    }
+    if (podsAreInterchangeable(owner.workload)) return withoutPod(facts, owner.workload, owner);
+  }
+  return { do: "release", because: "pod runs with other addresses" };
 }
 
 /** The rows of the table for an address that no pod has (any more). */
