@@ -85,6 +85,8 @@ export function decidePool(
 
 function isOnlyInMemory(allocation: Allocation, view: AllocationView): boolean {
   const phase = view.phaseOf(allocation.ip);
+  // A lost one has no record any more, whoever may carry the address.
+  if (phase === "lost") return true;
   return allocation.version === "" && (phase === "writing" || phase === "unsettled");
 }
 

@@ -470,6 +470,24 @@ describe("what must not be forgotten", () => {
     assert.equal(allocator.view.phaseOf(first), "lost");
   });
 
+  it("a follower that leads a moment later still knows the address of a pod whose record went meanwhile", async () => {
+    const { allocator, clock, cluster, free } = aProcess();
+    await taken(allocator, wish());
+    await settle();
+    allocator.follow();
+    cluster.records.delete(first);
+    allocator.observe({ kind: "removed", ip: first });
+    allocator.lead();
+    await allocator.restore();
+    assert.equal(allocator.view.phaseOf(first), "lost");
+    assert.equal(free().includes(first), false);
+    allocator.follow();
+    allocator.observe({ kind: "changed", allocation: anAllocation({ ip: second, version: "9" }) });
+    allocator.observe({ kind: "removed", ip: second });
+    await clock.pass(120_000);
+    assert.equal(free().includes(second), true);
+  });
+
   it("reading all records again keeps an address of a pod whose record is gone, until it is known whether the pod lives", async () => {
     const { allocator, cluster, free } = aProcess();
     await taken(allocator, wish());

@@ -71,6 +71,9 @@ const unreadVersion = "unread";
 /** In the place of a zone: addresses that a pod carries already. */
 const carriedZone = "carried";
 
+/** How long a follower knows an address whose record is gone: longer than a watch of pods stands still unnoticed. */
+const followerMemoryMs = 120_000;
+
 /** Pause before records are compared again that could not be read. */
 const reconcileRetryMs = 1_000;
 
@@ -573,7 +576,26 @@ export class Allocator {
     if (current.version === version) return;
     if (!this.#isFollower) void this.#verify(ip);
     else if (event.kind === "changed") this.#adopt(event.allocation);
-    else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    else this.#forgetAsFollower(current);
+  }
+
+  /**
+   * A follower may lead a moment later, with a view of pods that is older than this event: the address of a pod stays known as lost for a
+   * while, so that a leader asks whether the pod lives before the address is anybody else's.
+   */
+  #forgetAsFollower(allocation: Allocation): void {
+    const { ip } = allocation;
+    const forget = () =>
+      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    if (!isBound(allocation)) {
+      forget();
+      return;
+    }
+    this.#table.setPhase(ip, "lost");
+    this.#ports.clock.after(followerMemoryMs, () => {
+      const isLost = this.#table.get(ip) === allocation && this.#table.phaseOf(ip) === "lost";
+      if (this.#isFollower && isLost) forget();
+    });
   }
 
   async #confirm(ip: Ip): Promise<void> {
