@@ -297,8 +297,8 @@ export const defects: readonly Defect[] = [
     name: "pool size not checked",
     breaks: "a sized pool grows beyond its size",
     file: decideFilter,
-    find: "  return poolObject.size - poolUse(context, view).totalCount;",
-    replace: "  return poolObject.size + poolUse(context, view).totalCount;",
+    find: "  return poolObject.size - countPoolAddresses(pod.pool, view, pod.uid);",
+    replace: "  return poolObject.size + countPoolAddresses(pod.pool, view, pod.uid);",
   },
   {
     name: "replicas not checked",

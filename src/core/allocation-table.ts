@@ -124,9 +124,8 @@ export class AllocationTable implements AllocationView {
       if (index >= 0) taken[index]?.push(value);
       this.#tally(allocation, 1);
     }
-    const stillFree = released.filter(([ip]) => !this.#allocations.has(ip));
     this.#free = this.#topology.subnets.map(
-      (subnet, index) => new FreeAddresses(subnet.ranges, taken[index], stillFree),
+      (subnet, index) => new FreeAddresses(subnet.ranges, taken[index], released),
     );
   }
 

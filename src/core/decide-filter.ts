@@ -10,6 +10,7 @@ import type { Owner, WorkloadRef } from "./owner.ts";
 import { ordinalOf, podIdText, podsAreInterchangeable, sameOwner } from "./owner.ts";
 import type { Picked, Slot, Tier } from "./pick.ts";
 import { countServable, pickAddresses, slotAccepts, slotsOf } from "./pick.ts";
+import { countPoolAddresses } from "./pool-count.ts";
 import type { PodSubnet, Zone } from "./subnets.ts";
 import { describeSubnet } from "./subnets.ts";
 
@@ -152,8 +153,12 @@ function limitRefusal(context: PodContext, view: AllocationView): Refusal | unde
   const { pod, workload, workloadState, poolObject } = context;
   if (pod.policy === "pod-delete") return undefined;
   if (pod.pool !== undefined && poolObject?.size !== undefined) {
-    const { usedPods } = poolUse(context, view);
-    const used = usedPods.addressCount;
+    const { addressCount: used } = usersOf(
+      context,
+      view,
+      view.ofPool(pod.pool),
+      (hold) => hold.pool === pod.pool,
+    );
     if (used < poolObject.size) return undefined;
     return refused(
       "pool size reached",
@@ -215,37 +220,6 @@ function mostAddressesOf(byZone: ReadonlyMap<string, readonly Ip[]>): number {
   let most = 0;
   for (const ips of byZone.values()) most = Math.max(most, ips.length);
   return most;
-}
-
-/** How much of a pool others use, and how many addresses it has or has promised in all. */
-function poolUse(
-  context: PodContext,
-  view: AllocationView,
-): {
-  readonly usedPods: { readonly podCount: number; readonly addressCount: number };
-  readonly totalCount: number;
-} {
-  const pool = context.pod.pool as string;
-  const allocations = view.ofPool(pool);
-  const usedPods = usersOf(context, view, allocations, (hold) => hold.pool === pool);
-  let totalCount = 0;
-  const users = new Set<string>([context.pod.uid]);
-  for (const allocation of allocations) {
-    if (view.phaseOf(allocation.ip) === "leaving") continue;
-    totalCount += 1;
-    users.add(allocation.podUid);
-  }
-  for (const hold of view.holds()) {
-    // A pod that has its address needs no more, though its hold stands until the record is written.
-    if (hold.pool !== pool || users.has(hold.podUid)) continue;
-    // Reserved addresses in a hold are counted already; free ones will come on top.
-    let newCount = 0;
-    for (const ips of hold.byZone.values()) {
-      newCount = Math.max(newCount, ips.filter((ip) => view.get(ip) === undefined).length);
-    }
-    totalCount += newCount;
-  }
-  return { usedPods, totalCount };
 }
 
 function sameWorkloadRef(a: WorkloadRef | undefined, b: WorkloadRef): boolean {
@@ -372,7 +346,7 @@ function reservedFor(context: PodContext, view: AllocationView): readonly Alloca
 function roomForNew(context: PodContext, view: AllocationView): number {
   const { pod, poolObject } = context;
   if (pod.pool === undefined || poolObject?.size === undefined) return Number.POSITIVE_INFINITY;
-  return poolObject.size - poolUse(context, view).totalCount;
+  return poolObject.size - countPoolAddresses(pod.pool, view, pod.uid);
 }
 
 function noRoomMessage(context: PodContext, view: AllocationView): string {

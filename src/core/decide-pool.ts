@@ -5,6 +5,7 @@ import { isBound } from "./allocation.ts";
 import type { AllocationView } from "./allocation-table.ts";
 import type { PoolFacts } from "./facts.ts";
 import type { Ip } from "./ip.ts";
+import { countPoolAddresses } from "./pool-count.ts";
 
 /** The namespace in which the API writes pools; a Pool there wins over one of the same name elsewhere. */
 export const poolHomeNamespace = "kube-system";
@@ -45,18 +46,6 @@ export function decidePool(
   const allocations = view
     .ofPool(pool.name)
     .filter((allocation) => view.phaseOf(allocation.ip) !== "leaving");
-  // Promises count for adding, not for releasing: one that is not kept must not have cost the pool an address.
-  const users = new Set(allocations.map((allocation) => allocation.podUid));
-  let promisedCount = 0;
-  for (const hold of view.holds()) {
-    // A pod that has its address needs no more, though its hold stands until the record is written.
-    if (hold.pool !== pool.name || users.has(hold.podUid)) continue;
-    let most = 0;
-    for (const ips of hold.byZone.values()) {
-      most = Math.max(most, ips.filter((ip) => view.get(ip) === undefined).length);
-    }
-    promisedCount += most;
-  }
   // An address that is being added may not come about: only what the store knows costs the pool another one.
   const surplusCount =
     allocations.filter((allocation) => !isOnlyInMemory(allocation, view)).length - pool.size;
@@ -76,7 +65,8 @@ export function decidePool(
       );
     return { add: [], release: spare.slice(0, surplusCount), missingCount: 0 };
   }
-  const total = allocations.length + promisedCount;
+  // Promises count for adding, not for releasing: one that is not kept must not have cost the pool an address.
+  const total = countPoolAddresses(pool.name, view, undefined);
   if (!pool.preAllocate || total >= pool.size) return { add: [], release: [], missingCount: 0 };
   const wantedCount = pool.size - total;
   const add = spreadOverSubnets(view, usableSubnets, wantedCount);

@@ -1,0 +1,32 @@
+// How many addresses a pool has or has promised: one count for pods that ask and for the pool's own upkeep.
+
+import type { AllocationView } from "./allocation-table.ts";
+
+/**
+ * The pool's addresses, those being released aside, and the free ones that are promised to pods of it.
+ * @param askingPodUid a pod whose own promise does not count; undefined when no pod asks
+ */
+export function countPoolAddresses(
+  pool: string,
+  view: AllocationView,
+  askingPodUid: string | undefined,
+): number {
+  let count = 0;
+  const served = new Set<string | undefined>([askingPodUid]);
+  for (const allocation of view.ofPool(pool)) {
+    if (view.phaseOf(allocation.ip) === "leaving") continue;
+    count += 1;
+    served.add(allocation.podUid);
+  }
+  for (const hold of view.holds()) {
+    // A pod that has its address needs no more, though its hold stands until the record is written.
+    if (hold.pool !== pool || served.has(hold.podUid)) continue;
+    // Reserved addresses in a hold are counted already; free ones will come on top.
+    let newCount = 0;
+    for (const ips of hold.byZone.values()) {
+      newCount = Math.max(newCount, ips.filter((ip) => view.get(ip) === undefined).length);
+    }
+    count += newCount;
+  }
+  return count;
+}
