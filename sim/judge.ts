@@ -1,6 +1,9 @@
 // What must hold in the simulated world, checked against the API server's truth and never against the product's memory. Rules are those
 // of the product's documents; `graceMs` is how long the world may have looked otherwise to a decision that is carried out now.
 
+import type { Change, SimApi } from "../src/adapters/simulated/api.ts";
+import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
+import type { SimPod, SimWorkload } from "../src/adapters/simulated/objects.ts";
 import type { Allocation } from "../src/core/allocation.ts";
 import { isBound } from "../src/core/allocation.ts";
 import { poolInForce } from "../src/core/decide-pool.ts";
@@ -12,9 +15,6 @@ import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "..
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
-import type { Change, SimApi } from "./api.ts";
-import { podKey, workloadKey } from "./keys.ts";
-import type { SimPod, SimWorkload } from "./objects.ts";
 import { keyOfRef } from "./process.ts";
 
 /** A decision may rest on what was so at most this long ago: a call that was given up may still happen so much later. */

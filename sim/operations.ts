@@ -1,5 +1,15 @@
 // What users, operators and fate do to the world, one operation at a time. Each finds its objects by chance; one that finds none does nothing.
 
+import type { SimApi } from "../src/adapters/simulated/api.ts";
+import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
+import type { Kubelets } from "../src/adapters/simulated/kubelets.ts";
+import type {
+  PodTemplate,
+  SimPod,
+  SimWorkload,
+  WorkloadKind,
+} from "../src/adapters/simulated/objects.ts";
+import { deletePod, evictPod } from "../src/adapters/simulated/pod-verbs.ts";
 import type { Allocation } from "../src/core/allocation.ts";
 import type { AddressRequest, PoolFacts } from "../src/core/facts.ts";
 import type { Ip } from "../src/core/ip.ts";
@@ -9,11 +19,6 @@ import type { WorkloadRef } from "../src/core/owner.ts";
 import { builtInWorkload } from "../src/core/owner.ts";
 import { policyInForce } from "../src/core/release-policy.ts";
 import type { PodSubnet } from "../src/core/subnets.ts";
-import type { SimApi } from "./api.ts";
-import { podKey, workloadKey } from "./keys.ts";
-import type { Kubelets } from "./kubelets.ts";
-import type { PodTemplate, SimPod, SimWorkload, WorkloadKind } from "./objects.ts";
-import { deletePod, evictPod } from "./pod-verbs.ts";
 import type { Random } from "./random.ts";
 import type { OperationName, Swarm } from "./swarm.ts";
 

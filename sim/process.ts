@@ -1,6 +1,9 @@
 // One process of galaxy-ipam in the simulated world: the real use cases of src/ over ports that reach the simulated API server through a
 // faulty network and lagging watches. It can be killed between any two awaits; what it had sent may still happen.
 
+import type { SimApi } from "../src/adapters/simulated/api.ts";
+import { workloadKey } from "../src/adapters/simulated/keys.ts";
+import type { SimWorkload, WorkloadKind } from "../src/adapters/simulated/objects.ts";
 import type { Allocation } from "../src/core/allocation.ts";
 import type {
   NodeFacts,
@@ -24,11 +27,9 @@ import type { Log } from "../src/ports/log.ts";
 import type { BindOutcome, PodBinder } from "../src/ports/pod-binder.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../src/ports/pool-store.ts";
 import { WorldError } from "../src/ports/world-error.ts";
-import type { SimApi } from "./api.ts";
-import { workloadKey } from "./keys.ts";
+import type { ChangeLog } from "./change-log.ts";
 import type { NetworkFaults } from "./network.ts";
 import { Network } from "./network.ts";
-import type { SimWorkload, WorkloadKind } from "./objects.ts";
 import type { Random } from "./random.ts";
 import type { Timeline } from "./timeline.ts";
 import type { WatchFaults } from "./watch.ts";
@@ -47,6 +48,7 @@ const resyncMs = 30_000;
 export type ProcessParts = {
   readonly name: string;
   readonly api: SimApi;
+  readonly log: ChangeLog;
   readonly timeline: Timeline;
   readonly random: Random;
   readonly lease: SimLease;
@@ -82,6 +84,7 @@ export class SimProcess {
     );
     const watchParts = () => ({
       api: parts.api,
+      log: parts.log,
       timeline: parts.timeline,
       random: parts.random.fork(),
     });

@@ -1,8 +1,9 @@
 // A watch of one collection as a process sees it: late, in order, now and then twice, and after an interruption everything at once without
 // what lay between.
 
-import type { Change, SimApi } from "./api.ts";
-import type { Collection, Objects } from "./objects.ts";
+import type { Change, SimApi } from "../src/adapters/simulated/api.ts";
+import type { Collection, Objects } from "../src/adapters/simulated/objects.ts";
+import type { ChangeLog } from "./change-log.ts";
 import type { Random } from "./random.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -32,6 +33,7 @@ export class SimWatch<C extends Collection> {
   readonly items = new Map<string, Objects[C]>();
   readonly #collection: C;
   readonly #api: SimApi;
+  readonly #log: ChangeLog;
   readonly #timeline: Timeline;
   readonly #random: Random;
   readonly #changed: (key: string, value: Objects[C] | undefined) => void;
@@ -45,18 +47,24 @@ export class SimWatch<C extends Collection> {
    * @param relisted the collection was listed again; changes were told before
    */
   constructor(
-    parts: { readonly api: SimApi; readonly timeline: Timeline; readonly random: Random },
+    parts: {
+      readonly api: SimApi;
+      readonly log: ChangeLog;
+      readonly timeline: Timeline;
+      readonly random: Random;
+    },
     collection: C,
     changed: (key: string, value: Objects[C] | undefined) => void,
     relisted: () => void = () => {},
   ) {
     this.#collection = collection;
     this.#api = parts.api;
+    this.#log = parts.log;
     this.#timeline = parts.timeline;
     this.#random = parts.random;
     this.#changed = changed;
     this.#relisted = relisted;
-    this.#position = parts.api.log.length;
+    this.#position = parts.log.changes.length;
     for (const key of parts.api.keys(collection)) {
       const value = parts.api.get(collection, key);
       if (value !== undefined) this.items.set(key, value);
@@ -96,11 +104,11 @@ export class SimWatch<C extends Collection> {
   }
 
   #deliver(): void {
-    const { log } = this.#api;
+    const { changes } = this.#log;
     // A slow connection carries only a part of what is there.
     let rest = this.#random.integer(1, 8);
-    while (this.#position < log.length && rest > 0) {
-      const change = log[this.#position] as Change;
+    while (this.#position < changes.length && rest > 0) {
+      const change = changes[this.#position] as Change;
       this.#position += 1;
       if (change.collection !== this.#collection) continue;
       rest -= 1;
@@ -108,7 +116,7 @@ export class SimWatch<C extends Collection> {
       this.#apply(change.key, value);
       if (this.#random.chance(this.faults.duplicate)) this.#apply(change.key, value);
     }
-    if (this.#position < log.length) this.#plan();
+    if (this.#position < changes.length) this.#plan();
   }
 
   #apply(key: string, value: Objects[C] | undefined): void {
@@ -119,7 +127,7 @@ export class SimWatch<C extends Collection> {
 
   /** What happened meanwhile is never told, only what is there now. */
   #relist(): void {
-    this.#position = this.#api.log.length;
+    this.#position = this.#log.changes.length;
     const now = new Set(this.#api.keys(this.#collection));
     for (const key of [...this.items.keys()]) if (!now.has(key)) this.#apply(key, undefined);
     for (const key of now) {

@@ -1,24 +1,25 @@
 // One simulated world from its seed: built, driven through its operations, healed and judged. The same seed gives the same trace.
 
 import { createHash } from "node:crypto";
+import { SimApi } from "../src/adapters/simulated/api.ts";
+import { Controllers } from "../src/adapters/simulated/controllers.ts";
+import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
+import { Kubelets } from "../src/adapters/simulated/kubelets.ts";
+import type { SimPod } from "../src/adapters/simulated/objects.ts";
+import { Scheduler } from "../src/adapters/simulated/scheduler.ts";
 import { podIsFinished } from "../src/core/facts.ts";
 import type { IpFamily } from "../src/core/ip.ts";
 import { ipToNumber } from "../src/core/ip.ts";
 import { podsAreInterchangeable } from "../src/core/owner.ts";
 import { slotsOf } from "../src/core/pick.ts";
 import { Topology } from "../src/core/subnets.ts";
-import { SimApi } from "./api.ts";
-import { Controllers } from "./controllers.ts";
+import { ChangeLog } from "./change-log.ts";
 import { Judge, Violation } from "./judge.ts";
-import { podKey, workloadKey } from "./keys.ts";
-import { Kubelets } from "./kubelets.ts";
 import { calmNetwork } from "./network.ts";
-import type { SimPod } from "./objects.ts";
 import { Operations } from "./operations.ts";
 import type { SimLease } from "./process.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
-import { Scheduler } from "./scheduler.ts";
 import type { OperationName, Swarm } from "./swarm.ts";
 import { drawSwarm } from "./swarm.ts";
 import { Timeline } from "./timeline.ts";
@@ -32,6 +33,9 @@ const healMs = 180_000;
 
 /** So long a pod may wait although an address is free for it: longer than the scheduler's longest back-off. */
 const patienceMs = 30_000;
+
+/** A scheduling cycle looks at so many of the nodes, so that pods change places. */
+const scheduledNodeShare = 0.9;
 
 /** What a run says. */
 export type RunReport = {
@@ -49,6 +53,7 @@ export class World {
   readonly #random: Random;
   readonly #timeline = new Timeline();
   readonly #api: SimApi;
+  readonly #log: ChangeLog;
   readonly #swarm: Swarm;
   readonly #judge: Judge;
   readonly #kubelets: Kubelets;
@@ -71,6 +76,7 @@ export class World {
     const timeline = this.#timeline;
     const api = new SimApi(timeline);
     this.#api = api;
+    this.#log = new ChangeLog(api);
     const trace = (text: string) => this.#trace(text);
     const { network, allowsOverstay, operations } = this.#swarm;
     const countsMayOverrun =
@@ -86,14 +92,15 @@ export class World {
       );
     });
     const random = () => this.#random.fork();
-    this.#kubelets = new Kubelets({ api, timeline, random: random(), trace });
-    const controllers = new Controllers({ api, timeline, random: random(), trace });
+    this.#kubelets = new Kubelets({ api, clock: timeline, random: random(), trace });
+    const controllers = new Controllers({ api, clock: timeline, random: random(), trace });
     this.#scheduler = new Scheduler({
       api,
-      timeline,
+      clock: timeline,
       random: random(),
-      processes: () => this.#processes,
+      extender: () => this.#ready()?.service.scheduling,
       trace,
+      nodeShare: scheduledNodeShare,
       bindAsked: (pod) => this.#judge.noteBindAsked(pod),
     });
     this.#scheduler.rejectAfterFilter = this.#swarm.rejectAfterFilter;
@@ -173,11 +180,17 @@ export class World {
     });
   }
 
+  /** The process that answers the scheduler, as a Service by readiness would choose it. */
+  #ready(): SimProcess | undefined {
+    return this.#processes.find((each) => each.isAlive && each.service.readiness().isReady);
+  }
+
   #startProcess(): void {
     this.#processNumber += 1;
     const started = new SimProcess({
       name: `ipam${this.#processNumber}`,
       api: this.#api,
+      log: this.#log,
       timeline: this.#timeline,
       random: this.#random.fork(),
       lease: this.#lease,
@@ -242,7 +255,7 @@ export class World {
   }
 
   #judgeQuiet(waitedBefore: readonly string[]): void {
-    const leader = this.#processes.find((each) => each.isAlive && each.service.readiness().isReady);
+    const leader = this.#ready();
     if (leader === undefined)
       throw new Violation("somebody leads", "no process is ready in a healed world");
     const problems = [

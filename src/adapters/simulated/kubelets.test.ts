@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { TestCluster } from "./cluster-for-tests.ts";
+import { TestCluster } from "../../../test/simulated-cluster.ts";
 import { isAvailable } from "./controllers/workplace.ts";
 import { nodeGraceMs, notReadyTolerationMs } from "./kubelets.ts";
 import { deletePod, evictPod } from "./pod-verbs.ts";

@@ -1,13 +1,13 @@
 // The kubelets of all nodes, and what the control plane does about nodes that are silent or gone: readiness, taints, pod GC.
 // Not the scheduler and not the node side of Float IP.
 
-import { podIsFinished } from "../src/core/facts.ts";
+import { podIsFinished } from "../../core/facts.ts";
+import type { Clock } from "../../ports/clock.ts";
 import type { Change, SimApi } from "./api.ts";
 import type { SimNode, SimPod } from "./objects.ts";
 import { PodIndex } from "./pod-index.ts";
 import { deletePod } from "./pod-verbs.ts";
-import type { Random } from "./random.ts";
-import type { Timeline } from "./timeline.ts";
+import type { RandomSource } from "./random-source.ts";
 
 /** How long a silent node's pods stay ready. Kubernetes waits 40 s; a shorter time makes more of a simulated hour. */
 export const nodeGraceMs = 10_000;
@@ -20,8 +20,8 @@ type Plan = "start" | "stop" | "discard" | "succeed" | "taint" | "orphan";
 /** Runs bound pods, stops deleted ones, and watches the nodes. */
 export class Kubelets {
   readonly #api: SimApi;
-  readonly #timeline: Timeline;
-  readonly #random: Random;
+  readonly #clock: Clock;
+  readonly #random: RandomSource;
   readonly #trace: (text: string) => void;
   readonly #index: PodIndex;
   /** What is going to happen to a pod, by uid, so that no pod has the same future twice. */
@@ -31,12 +31,12 @@ export class Kubelets {
 
   constructor(parts: {
     readonly api: SimApi;
-    readonly timeline: Timeline;
-    readonly random: Random;
+    readonly clock: Clock;
+    readonly random: RandomSource;
     readonly trace: (text: string) => void;
   }) {
     this.#api = parts.api;
-    this.#timeline = parts.timeline;
+    this.#clock = parts.clock;
     this.#random = parts.random.fork();
     this.#trace = parts.trace;
     this.#index = new PodIndex(parts.api);
@@ -54,7 +54,7 @@ export class Kubelets {
     const node = this.#api.get("nodes", name);
     if (node === undefined || !node.isUp) return;
     this.#trace(`node ${name}: down`);
-    const downSinceMs = this.#timeline.nowMs();
+    const downSinceMs = this.#clock.nowMs();
     this.#api.put("nodes", name, { ...node, isUp: false, downSinceMs }, "kubelet");
   }
 
@@ -87,7 +87,7 @@ export class Kubelets {
       const node = this.#api.get("nodes", name);
       return node !== undefined && !node.isUp && node.downSinceMs === downSinceMs;
     };
-    this.#timeline.after(nodeGraceMs, () => {
+    this.#clock.after(nodeGraceMs, () => {
       if (!isStillDown()) return;
       this.#trace(`node ${name}: not ready`);
       this.#tainted.add(name);
@@ -177,7 +177,7 @@ export class Kubelets {
     const name = `${what} ${uid}`;
     if (this.#plans.has(name)) return;
     this.#plans.add(name);
-    this.#timeline.after(delayMs, () => {
+    this.#clock.after(delayMs, () => {
       this.#plans.delete(name);
       const pod = this.#api.get("pods", key);
       if (pod?.facts.uid === uid) action(pod);

@@ -1,15 +1,15 @@
 // A small cluster for the tests of controllers and kubelets: an API server, both of them, and a scheduler that takes the emptiest node.
 // Without Float IP; the world of the simulator is elsewhere.
 
+import { Random } from "../sim/random.ts";
+import { Timeline } from "../sim/timeline.ts";
+import { type Change, SimApi } from "../src/adapters/simulated/api.ts";
+import { Controllers } from "../src/adapters/simulated/controllers.ts";
+import { workloadKey } from "../src/adapters/simulated/keys.ts";
+import { Kubelets } from "../src/adapters/simulated/kubelets.ts";
+import type { SimPod, SimWorkload, WorkloadKind } from "../src/adapters/simulated/objects.ts";
 import { builtInWorkload } from "../src/core/owner.ts";
-import { aNode } from "../test/builders.ts";
-import { SimApi } from "./api.ts";
-import { Controllers } from "./controllers.ts";
-import { workloadKey } from "./keys.ts";
-import { Kubelets } from "./kubelets.ts";
-import type { SimPod, SimWorkload, WorkloadKind } from "./objects.ts";
-import { Random } from "./random.ts";
-import { Timeline } from "./timeline.ts";
+import { aNode } from "./builders.ts";
 
 /** The template of a first revision without wishes. */
 export const aTemplate = {
@@ -25,6 +25,8 @@ export class TestCluster {
   readonly timeline = new Timeline();
   readonly api = new SimApi(this.timeline);
   readonly log: string[] = [];
+  /** Everything that changed in the API server. */
+  readonly changes: Change[] = [];
   readonly kubelets: Kubelets;
   /** Called after each happening. */
   check: () => void = () => {};
@@ -34,8 +36,9 @@ export class TestCluster {
   constructor({ nodes = ["n1", "n2"], seed = 1 }: { nodes?: string[]; seed?: number } = {}) {
     const { timeline, api } = this;
     const random = new Random(seed);
+    api.listeners.add((change) => this.changes.push(change));
     const trace = (text: string) => this.log.push(`${timeline.nowMs()} ${text}`);
-    const parts = { api, timeline, random, trace };
+    const parts = { api, clock: timeline, random, trace };
     this.kubelets = new Kubelets(parts);
     const controllers = new Controllers(parts);
     for (const [index, name] of nodes.entries()) this.addNode(name, index);

@@ -1,7 +1,7 @@
 // The Deployment controller: one ReplicaSet per revision of the template, rolling updates within maxSurge and maxUnavailable, proportional
 // scaling in the middle of one. Follows kubernetes/pkg/controller/deployment (rolling.go, sync.go); knows neither Recreate nor pauses.
 
-import { builtInWorkload } from "../../src/core/owner.ts";
+import { builtInWorkload } from "../../../core/owner.ts";
 import { workloadKey } from "../keys.ts";
 import type { SimWorkload } from "../objects.ts";
 import { isActive, isAvailable, templateHash, type Workplace, workloadText } from "./workplace.ts";

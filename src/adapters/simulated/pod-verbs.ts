@@ -1,6 +1,6 @@
 // What anybody may do to a pod of the simulated API server: delete it and evict it. What follows from it is up to kubelets.ts.
 
-import { podIsFinished } from "../src/core/facts.ts";
+import { podIsFinished } from "../../core/facts.ts";
 import type { SimApi } from "./api.ts";
 
 /**

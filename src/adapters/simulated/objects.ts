@@ -1,9 +1,9 @@
 // The objects of the simulated API server: as much of Kubernetes' kinds as addresses depend on, in facts rather than JSON.
 
-import type { Allocation } from "../src/core/allocation.ts";
-import type { NodeFacts, PodFacts, PoolFacts } from "../src/core/facts.ts";
-import type { WorkloadRef } from "../src/core/owner.ts";
-import type { PodSubnet } from "../src/core/subnets.ts";
+import type { Allocation } from "../../core/allocation.ts";
+import type { NodeFacts, PodFacts, PoolFacts } from "../../core/facts.ts";
+import type { WorkloadRef } from "../../core/owner.ts";
+import type { PodSubnet } from "../../core/subnets.ts";
 
 /** What pods of a workload ask for. */
 export type PodTemplate = Pick<PodFacts, "wantsAddress" | "policy" | "pool" | "request"> & {

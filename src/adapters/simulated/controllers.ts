@@ -1,7 +1,8 @@
 // The controllers of kube-controller-manager, as far as addresses notice them: they follow the API server, reconcile what changed a
 // little later, and collect what has lost its owner. What each kind decides is in controllers/.
 
-import { podIsFinished } from "../src/core/facts.ts";
+import { podIsFinished } from "../../core/facts.ts";
+import type { Clock } from "../../ports/clock.ts";
 import type { Change, SimApi } from "./api.ts";
 import { reconcileDaemonSet } from "./controllers/daemon-set.ts";
 import { reconcileDeployment, type ScaleNote } from "./controllers/deployment.ts";
@@ -13,14 +14,13 @@ import { workloadKey } from "./keys.ts";
 import type { SimPod, SimWorkload } from "./objects.ts";
 import { PodIndex } from "./pod-index.ts";
 import { deletePod } from "./pod-verbs.ts";
-import type { Random } from "./random.ts";
-import type { Timeline } from "./timeline.ts";
+import type { RandomSource } from "./random-source.ts";
 
 /** Reconciles all workloads, level-based: an event says only where to look. */
 export class Controllers {
   readonly #api: SimApi;
-  readonly #timeline: Timeline;
-  readonly #random: Random;
+  readonly #clock: Clock;
+  readonly #random: RandomSource;
   readonly #trace: (text: string) => void;
   readonly #index: PodIndex;
   readonly #place: Workplace;
@@ -38,12 +38,12 @@ export class Controllers {
 
   constructor(parts: {
     readonly api: SimApi;
-    readonly timeline: Timeline;
-    readonly random: Random;
+    readonly clock: Clock;
+    readonly random: RandomSource;
     readonly trace: (text: string) => void;
   }) {
     this.#api = parts.api;
-    this.#timeline = parts.timeline;
+    this.#clock = parts.clock;
     this.#random = parts.random.fork();
     this.#trace = parts.trace;
     this.#index = new PodIndex(parts.api);
@@ -56,7 +56,7 @@ export class Controllers {
       claimReplicaSet: (uid, deploymentUid) => this.#deploymentOf.set(uid, deploymentUid),
       awaitName: (podKey, workload) => this.#awaitName(podKey, keyOf(workload)),
       again: (workload, delayMs) => {
-        this.#timeline.after(delayMs, () => this.#mark(keyOf(workload)));
+        this.#clock.after(delayMs, () => this.#mark(keyOf(workload)));
       },
     };
   }
@@ -118,7 +118,7 @@ export class Controllers {
       this.#replicaSetsOf.get(deploymentUid)?.delete(key);
       this.#markUid(deploymentUid);
     }
-    this.#timeline.after(this.#random.integer(100, 3_000), () => this.#collect(workload));
+    this.#clock.after(this.#random.integer(100, 3_000), () => this.#collect(workload));
   }
 
   /** The garbage collector: what a deleted workload owned is deleted too. */
@@ -165,7 +165,7 @@ export class Controllers {
   /** A pod whose owner is gone already. */
   #planCollection({ facts: { id, uid } }: SimPod): void {
     const key = `${id.namespace}/${id.name}`;
-    this.#timeline.after(this.#random.integer(100, 3_000), () => {
+    this.#clock.after(this.#random.integer(100, 3_000), () => {
       const pod = this.#api.get("pods", key);
       if (pod === undefined || pod.facts.uid !== uid) return;
       if (!this.#keyOfUid.has(pod.facts.controller?.uid ?? "")) this.#collectPod(key, pod);
@@ -175,7 +175,7 @@ export class Controllers {
   /** The pod GC takes finished pods of ReplicaSets. Kubernetes does so above 12,500 of them; here it comes after a time. */
   #planCleaning({ facts: { id, uid } }: SimPod): void {
     const key = `${id.namespace}/${id.name}`;
-    this.#timeline.after(this.#random.integer(30_000, 120_000), () => {
+    this.#clock.after(this.#random.integer(30_000, 120_000), () => {
       if (this.#api.get("pods", key)?.facts.uid !== uid) return;
       this.#trace(`pod GC: pod ${key} is finished`);
       this.#api.remove("pods", key, "pod-gc");
@@ -208,7 +208,7 @@ export class Controllers {
   #mark(key: string): void {
     if (this.#dirty.has(key)) return;
     this.#dirty.add(key);
-    this.#timeline.after(this.#random.integer(5, 50), () => {
+    this.#clock.after(this.#random.integer(5, 50), () => {
       this.#dirty.delete(key);
       const workload = this.#api.get("workloads", key);
       if (workload !== undefined) this.#reconcile(workload);

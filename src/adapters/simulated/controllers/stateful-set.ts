@@ -1,8 +1,8 @@
 // Workloads whose pods have ordinals. The StatefulSet controller with OrderedReady and RollingUpdate follows
 // kubernetes/pkg/controller/statefulset/stateful_set_control.go; TApp and Plain do the same with all ordinals at once.
 
-import { podIsFinished } from "../../src/core/facts.ts";
-import { ordinalOf } from "../../src/core/owner.ts";
+import { podIsFinished } from "../../../core/facts.ts";
+import { ordinalOf } from "../../../core/owner.ts";
 import type { SimPod, SimWorkload } from "../objects.ts";
 import {
   createPodOfOrdinal,

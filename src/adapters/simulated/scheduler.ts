@@ -1,12 +1,12 @@
 // A kube-scheduler as far as extenders notice: one scheduling cycle at a time, binding beside it, retries with back-off, time limits after
 // which it goes on although the extender still works.
 
+import type { Clock } from "../../ports/clock.ts";
 import type { SimApi } from "./api.ts";
+import type { Extender } from "./extender.ts";
 import { podKey } from "./keys.ts";
 import type { SimNode, SimPod } from "./objects.ts";
-import type { SimProcess } from "./process.ts";
-import type { Random } from "./random.ts";
-import type { Timeline } from "./timeline.ts";
+import type { RandomSource } from "./random-source.ts";
 
 /** Milliseconds. */
 const filterLimitMs = 5_000;
@@ -18,14 +18,15 @@ const nodeGraceMs = 10_000;
 
 type Waiting = { attempts: number; notBeforeMs: number };
 
-/** Schedules pods through the process that is ready, as a Service by readiness would choose it. */
+/** Schedules pods through the extender that is ready, as a Service by readiness would choose it. */
 export class Scheduler {
   readonly #api: SimApi;
-  readonly #timeline: Timeline;
-  readonly #random: Random;
-  readonly #processes: () => readonly SimProcess[];
+  readonly #clock: Clock;
+  readonly #random: RandomSource;
+  readonly #extender: () => Extender | undefined;
   readonly #trace: (text: string) => void;
   readonly #bindAsked: (pod: SimPod) => void;
+  readonly #nodeShare: number;
   /** Unbound pods, by key. */
   readonly #waiting = new Map<string, Waiting>();
   readonly #binding = new Set<string>();
@@ -36,19 +37,23 @@ export class Scheduler {
 
   constructor(parts: {
     readonly api: SimApi;
-    readonly timeline: Timeline;
-    readonly random: Random;
-    readonly processes: () => readonly SimProcess[];
+    readonly clock: Clock;
+    readonly random: RandomSource;
+    /** The extender that is ready now, if there is one. */
+    readonly extender: () => Extender | undefined;
     readonly trace: (text: string) => void;
-    /** Called right before a process is asked to bind a pod. */
-    readonly bindAsked: (pod: SimPod) => void;
+    /** Called right before the extender is asked to bind a pod. */
+    readonly bindAsked?: (pod: SimPod) => void;
+    /** The part of the nodes that a cycle looks at, as `percentageOfNodesToScore`; all unless given. */
+    readonly nodeShare?: number;
   }) {
     this.#api = parts.api;
-    this.#timeline = parts.timeline;
+    this.#clock = parts.clock;
     this.#random = parts.random;
-    this.#processes = parts.processes;
+    this.#extender = parts.extender;
     this.#trace = parts.trace;
-    this.#bindAsked = parts.bindAsked;
+    this.#bindAsked = parts.bindAsked ?? (() => {});
+    this.#nodeShare = parts.nodeShare ?? 1;
     this.#api.listeners.add((change) => {
       if (change.collection === "pods") {
         const pod = change.value;
@@ -57,7 +62,7 @@ export class Scheduler {
           // An address may be free now.
           if (pod === undefined) this.#retrySoon();
         } else if (!this.#waiting.has(change.key)) {
-          this.#waiting.set(change.key, { attempts: 0, notBeforeMs: this.#timeline.nowMs() });
+          this.#waiting.set(change.key, { attempts: 0, notBeforeMs: this.#clock.nowMs() });
         }
       } else if (change.collection !== "records") this.#retrySoon();
       this.#plan(0);
@@ -70,7 +75,7 @@ export class Scheduler {
   }
 
   #retrySoon(): void {
-    const nowMs = this.#timeline.nowMs();
+    const nowMs = this.#clock.nowMs();
     for (const waiting of this.#waiting.values()) {
       waiting.notBeforeMs = Math.min(waiting.notBeforeMs, nowMs + firstBackoffMs);
     }
@@ -79,14 +84,14 @@ export class Scheduler {
   #plan(delayMs: number): void {
     if (this.#isPlanned || this.#isBusy) return;
     this.#isPlanned = true;
-    this.#timeline.after(delayMs, () => {
+    this.#clock.after(delayMs, () => {
       this.#isPlanned = false;
       this.#next();
     });
   }
 
   #next(): void {
-    const nowMs = this.#timeline.nowMs();
+    const nowMs = this.#clock.nowMs();
     let soonestMs = Number.POSITIVE_INFINITY;
     for (const [key, waiting] of this.#waiting) {
       if (this.#binding.has(key)) continue;
@@ -115,13 +120,7 @@ export class Scheduler {
       lastBackoffMs,
       firstBackoffMs * 2 ** Math.min(10, waiting.attempts - 1),
     );
-    waiting.notBeforeMs = this.#timeline.nowMs() + pauseMs;
-  }
-
-  #ready(): SimProcess | undefined {
-    return this.#processes().find(
-      (process) => process.isAlive && process.service.readiness().isReady,
-    );
+    waiting.notBeforeMs = this.#clock.nowMs() + pauseMs;
   }
 
   /** One scheduling cycle. @returns whether the pod went on to be bound */
@@ -133,10 +132,10 @@ export class Scheduler {
       this.#bindPlainly(key, pod, this.#random.pick(nodeNames));
       return true;
     }
-    const process = this.#ready();
-    if (process === undefined) return false;
+    const extender = this.#extender();
+    if (extender === undefined) return false;
     const request = { pod: pod.facts, nodeNames, internalIpsOf: () => undefined };
-    const reply = await this.#within(filterLimitMs, process.service.scheduling.filter(request));
+    const reply = await this.#within(filterLimitMs, extender.filter(request));
     if (reply === undefined || reply.kind === "untouched") return false;
     if (reply.kind === "refused") {
       this.#trace(`scheduler: ${key} refused: ${reply.error}`);
@@ -144,7 +143,7 @@ export class Scheduler {
     }
     if (reply.passed.length === 0) {
       this.#trace(`scheduler: ${key} has no node: ${[...reply.failed.values()][0] ?? ""}`);
-      if (pod.priority > 0) await this.#preempt(process, pod, offered);
+      if (pod.priority > 0) await this.#preempt(extender, pod, offered);
       return false;
     }
     if (this.#random.chance(this.rejectAfterFilter)) return false;
@@ -152,10 +151,7 @@ export class Scheduler {
       ...request,
       nodeNames: reply.passed.map((index) => nodeNames[index] as string),
     };
-    const scores = await this.#within(
-      filterLimitMs,
-      process.service.scheduling.prioritize(passing),
-    );
+    const scores = await this.#within(filterLimitMs, extender.prioritize(passing));
     const best = Math.max(...(scores ?? []).map(({ score }) => score));
     const top = (scores ?? [])
       .filter(({ score }) => score === best)
@@ -165,20 +161,17 @@ export class Scheduler {
     return true;
   }
 
-  /** Binding runs beside the next cycles; the Service may lead to another process by then. */
+  /** Binding runs beside the next cycles; another extender may be ready by then. */
   async #bind(key: string, pod: SimPod, nodeName: string): Promise<void> {
     this.#binding.add(key);
-    await this.#timeline.pause(this.#random.integer(0, 20));
-    const process = this.#ready();
+    await this.#pause(this.#random.integer(0, 20));
+    const extender = this.#extender();
     const { id, uid } = pod.facts;
-    if (process !== undefined) this.#bindAsked(pod);
+    if (extender !== undefined) this.#bindAsked(pod);
     const reply =
-      process === undefined
+      extender === undefined
         ? undefined
-        : await this.#within(
-            bindLimitMs,
-            process.service.scheduling.bind({ pod: id, podUid: uid, nodeName }),
-          );
+        : await this.#within(bindLimitMs, extender.bind({ pod: id, podUid: uid, nodeName }));
     this.#binding.delete(key);
     this.#trace(
       `scheduler: bind ${key} to ${nodeName}: ${reply === undefined ? "no answer" : reply.kind === "bound" ? "bound" : reply.error}`,
@@ -193,14 +186,14 @@ export class Scheduler {
   }
 
   /** Asks which nodes would do without their pods of lower priority, and deletes one pod there. */
-  async #preempt(process: SimProcess, pod: SimPod, offered: readonly SimNode[]): Promise<void> {
+  async #preempt(extender: Extender, pod: SimPod, offered: readonly SimNode[]): Promise<void> {
     const candidates = offered.map(({ facts }) => ({
       nodeName: facts.name,
       victimUids: this.#victimsOn(facts.name, pod.priority).map((victim) => victim.facts.uid),
     }));
     const kept = await this.#within(
       filterLimitMs,
-      process.service.scheduling.preempt({
+      extender.preempt({
         pod: pod.facts,
         candidates: candidates.filter(({ victimUids }) => victimUids.length > 0),
       }),
@@ -216,7 +209,7 @@ export class Scheduler {
       {
         ...victim,
         facts: { ...victim.facts, isTerminating: true },
-        deletedAtMs: this.#timeline.nowMs(),
+        deletedAtMs: this.#clock.nowMs(),
       },
       "scheduler",
     );
@@ -230,21 +223,27 @@ export class Scheduler {
 
   /** Nodes that pass the scheduler's own filters. */
   #nodesFor(pod: SimPod): readonly SimNode[] {
-    const nowMs = this.#timeline.nowMs();
+    const nowMs = this.#clock.nowMs();
     return this.#api
       .list("nodes")
       .filter(
         (node) =>
           (node.isUp || nowMs - node.downSinceMs < nodeGraceMs) &&
           (pod.onlyNode === undefined || pod.onlyNode === node.facts.name) &&
-          (pod.onlyNode !== undefined || this.#random.chance(0.9)),
+          (pod.onlyNode !== undefined || this.#random.chance(this.#nodeShare)),
       );
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.after(delayMs, resolve);
+    });
   }
 
   /** The answer, or undefined when it takes too long or the extender fails. */
   async #within<T>(limitMs: number, work: Promise<T>): Promise<T | undefined> {
     return await new Promise<T | undefined>((resolve) => {
-      this.#timeline.after(limitMs, () => resolve(undefined));
+      this.#clock.after(limitMs, () => resolve(undefined));
       work.then(resolve, (error: unknown) => {
         this.#trace(`scheduler: extender failed: ${String(error)}`);
         resolve(undefined);

@@ -1,6 +1,6 @@
 // The keys under which the simulated API server keeps namespaced objects. Not the owner keys of records; those are in src/wire/owner-key.ts.
 
-import { type PodId, podIdText } from "../src/core/owner.ts";
+import { type PodId, podIdText } from "../../core/owner.ts";
 import type { WorkloadKind } from "./objects.ts";
 
 /** Key of a workload: `kind/namespace/name`. */

@@ -1,8 +1,8 @@
-// The simulated API server: collections of versioned objects, conditional writes and a log that watches read from. Every verb happens at one
-// moment; slow and failing calls are the network's (network.ts).
+// The simulated API server: collections of versioned objects and who listens to their changes. Every verb happens at one moment; slow and
+// failing calls are the simulator's (sim/network.ts).
 
+import type { Clock } from "../../ports/clock.ts";
 import type { Collection, Objects } from "./objects.ts";
-import type { Timeline } from "./timeline.ts";
 
 /** One change; `value` undefined: deleted. */
 export type Change = {
@@ -21,7 +21,7 @@ type Entry<C extends Collection> = { readonly value: Objects[C]; readonly versio
 
 /** Versioned objects. */
 export class SimApi {
-  readonly #timeline: Timeline;
+  readonly #clock: Clock;
   readonly #entries: { readonly [C in Collection]: Map<string, Entry<C>> } = {
     pods: new Map(),
     nodes: new Map(),
@@ -30,24 +30,34 @@ export class SimApi {
     records: new Map(),
     config: new Map(),
   };
-  /** All changes so far; watches keep their place in it. */
-  readonly log: Change[] = [];
   /** Called for each change at its moment. */
   readonly listeners = new Set<(change: Change) => void>();
-  #uidCount = 0;
+  readonly #newUid: () => string;
+  #revision: number;
 
-  constructor(timeline: Timeline) {
-    this.#timeline = timeline;
+  /**
+   * @param options `revision`: that of the last change of an earlier run, 0 for a new world; `newUid`: gives a uid that nobody had,
+   * numbers unless given
+   */
+  constructor(clock: Clock, options: { revision?: number; newUid?: () => string } = {}) {
+    this.#clock = clock;
+    this.#revision = options.revision ?? 0;
+    let uidCount = 0;
+    this.#newUid = options.newUid ?? (() => `uid-${(uidCount += 1)}`);
+  }
+
+  /** How many changes there were. */
+  get revision(): number {
+    return this.#revision;
   }
 
   nowMs(): number {
-    return this.#timeline.nowMs();
+    return this.#clock.nowMs();
   }
 
   /** A uid that nobody had. */
   newUid(): string {
-    this.#uidCount += 1;
-    return `uid-${this.#uidCount}`;
+    return this.#newUid();
   }
 
   get<C extends Collection>(collection: C, key: string): Objects[C] | undefined {
@@ -56,7 +66,7 @@ export class SimApi {
 
   /** The version that the next write will have. */
   nextVersion(): string {
-    return String(this.log.length + 1);
+    return String(this.#revision + 1);
   }
 
   version(collection: Collection, key: string): string | undefined {
@@ -82,10 +92,10 @@ export class SimApi {
     value: Objects[C],
     writer = "controller",
   ): string {
-    const version = String(this.log.length + 1);
+    const version = this.nextVersion();
     const before = this.#map(collection).get(key)?.value;
     this.#map(collection).set(key, { value, version });
-    this.#tell({ collection, key, value, before, revision: this.log.length + 1, writer } as Change);
+    this.#tell({ collection, key, value, before, revision: this.#revision + 1, writer } as Change);
     return version;
   }
 
@@ -109,7 +119,7 @@ export class SimApi {
       key,
       value: undefined,
       before,
-      revision: this.log.length + 1,
+      revision: this.#revision + 1,
       writer,
     } as Change);
     return true;
@@ -120,7 +130,7 @@ export class SimApi {
   }
 
   #tell(change: Change): void {
-    this.log.push(change);
+    this.#revision = change.revision;
     for (const listener of this.listeners) listener(change);
   }
 }

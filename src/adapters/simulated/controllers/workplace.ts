@@ -1,18 +1,18 @@
 // What the controllers of this world work with: their own pods and ReplicaSets, and the verbs they have. Not their decisions.
 
-import type { ControllerRef } from "../../src/core/facts.ts";
-import { podIsFinished } from "../../src/core/facts.ts";
+import type { ControllerRef } from "../../../core/facts.ts";
+import { podIsFinished } from "../../../core/facts.ts";
 import type { SimApi } from "../api.ts";
 import { podKey } from "../keys.ts";
 import type { PodTemplate, SimPod, SimWorkload, WorkloadKind } from "../objects.ts";
 import { deletePod } from "../pod-verbs.ts";
-import type { Random } from "../random.ts";
+import type { RandomSource } from "../random-source.ts";
 
 /** What a controller may see and do. */
 export type Workplace = {
   readonly api: SimApi;
   /** For names of pods. */
-  readonly random: Random;
+  readonly random: RandomSource;
   readonly trace: (text: string) => void;
   /** Pods of a controller by key, oldest first. */
   readonly podsOf: (uid: string) => ReadonlyMap<string, SimPod>;
@@ -30,7 +30,7 @@ export type Workplace = {
 const safeLetters = "bcdfghjklmnpqrstvwxz2456789";
 
 /** A text of five characters as Kubernetes appends them to `generateName`. */
-function suffix(random: Random): string {
+function suffix(random: RandomSource): string {
   let text = "";
   for (let count = 0; count < 5; count += 1) {
     text += safeLetters.charAt(random.integer(0, safeLetters.length - 1));
