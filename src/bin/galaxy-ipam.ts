@@ -40,8 +40,8 @@ const exitUsage = 2;
 /** How many pods are reclaimed in parallel: enough to keep the API server busy, few enough to leave it to the scheduler. */
 const reclaimParallelCount = 32;
 
-/** Longer than a bind takes, much shorter than the minute after which the scheduler tries a refused pod again. */
-const promiseWaitMs = 500;
+/** What filter leaves of its time limit after it waited for promises to others: it still has to decide and answer. */
+const afterPromiseWaitMs = 1_000;
 
 /** Binds and reclaims that may wait; a cluster of the largest size that Kubernetes supports has 150,000 pods. */
 const queueCapacity = 200_000;
@@ -160,7 +160,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     {
       holdMs: flags.holdMs,
       reuseDelayMs: flags.reuseDelayMs,
-      promiseWaitMs,
+      promiseWaitMs: Math.max(0, flags.filterTimeoutMs - afterPromiseWaitMs),
       resyncMs: flags.resyncIntervalMs ?? fileConfig.resyncIntervalMs,
       reclaimParallelCount,
       queueCapacity,

@@ -367,16 +367,17 @@ function noneLeftMessage(
   slots: readonly Slot[],
   zone: Zone,
 ): string {
-  const facts = zone.subnetIndexes.map((index) => {
-    const usage = view.usageOf(index);
-    const inUse = usage.total - usage.free;
-    return `${describeSubnet(usage.subnet)} (${inUse} of ${usage.total} in use)`;
+  const usages = zone.subnetIndexes.map((index) => view.usageOf(index));
+  const facts = usages.map(({ subnet, total, free, held }) => {
+    const promised = held === 0 ? "" : `, ${held} promised to pods being scheduled`;
+    return `${describeSubnet(subnet)} (${total - free - held} of ${total} in use${promised})`;
   });
+  const wait = usages.some(({ held }) => held > 0) ? "wait for those pods, " : "";
   const what =
     context.pod.request.kind === "ranges"
       ? `no ${slots.length} different free addresses in the ranges of request_ip_range`
       : "no free address";
-  return `${what} for this node in pod subnet ${facts.join(", ")}; free some or extend "ips"`;
+  return `${what} for this node in pod subnet ${facts.join(", ")}; ${wait}free some or extend "ips"`;
 }
 
 function listSome(ips: readonly Ip[]): string {

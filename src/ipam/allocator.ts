@@ -90,7 +90,7 @@ export class Allocator {
   /** Addresses that are free in memory although a change of their record was seen that could not be read. */
   readonly #unread = new Set<Ip>();
   /** Who waits for a promise to end. */
-  readonly #promiseWaiters: (() => void)[] = [];
+  readonly #promiseWaiters = new Set<() => void>();
   /** What the watch showed while all records were being read; undefined when they are not. */
   #seenWhileRestoring: AllocationEvent[] | undefined;
   /** Counts interruptions of the watch after which memory was or is to be compared with the store. */
@@ -233,19 +233,30 @@ export class Allocator {
     this.#wakePromiseWaiters();
   }
 
-  /** Resolves when some promise ends, by a bind or otherwise, or after a time. */
+  /** The pod goes to a node of this zone: what it was promised in others is open to other pods. */
+  narrowHold(podUid: string, zoneId: string): void {
+    const hold = this.#table.holdOf(podUid);
+    const ips = hold?.byZone.get(zoneId);
+    if (hold === undefined || ips === undefined || hold.byZone.size === 1) return;
+    this.#table.hold({ ...hold, byZone: new Map([[zoneId, ips]]) });
+    this.#wakePromiseWaiters();
+  }
+
+  /** Resolves when some promise, or a part of one, ends by a bind or otherwise, or after a time. */
   async whenPromiseEnds(timeoutMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const cancel = this.#ports.clock.after(timeoutMs, resolve);
-      this.#promiseWaiters.push(() => {
+      const wake = () => {
         cancel();
+        this.#promiseWaiters.delete(wake);
         resolve();
-      });
+      };
+      const cancel = this.#ports.clock.after(timeoutMs, wake);
+      this.#promiseWaiters.add(wake);
     });
   }
 
   #wakePromiseWaiters(): void {
-    for (const wake of this.#promiseWaiters.splice(0)) wake();
+    for (const wake of [...this.#promiseWaiters]) wake();
   }
 
   /** Gives up promises whose time is over. */

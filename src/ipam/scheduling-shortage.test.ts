@@ -4,11 +4,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { aNode, aPod, aPodSubnet } from "../../test/builders.ts";
-import { IpamWorld } from "../../test/ipam-world.ts";
+import { IpamWorld, type WorldParts } from "../../test/ipam-world.ts";
+import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
 import type { PodFacts } from "../core/facts.ts";
 
 /** Two subnets with two addresses each; nodes n1 and n2. */
-async function twoSubnets(promiseWaitMs = 0): Promise<IpamWorld> {
+async function twoSubnets(promiseWaitMs = 0, parts: WorldParts = {}): Promise<IpamWorld> {
   const subnets = [
     aPodSubnet({ ranges: ["10.0.70.2~10.0.70.3"] }),
     aPodSubnet({
@@ -17,7 +18,7 @@ async function twoSubnets(promiseWaitMs = 0): Promise<IpamWorld> {
       nodeSubnets: ["10.0.2.0/24"],
     }),
   ];
-  const world = await IpamWorld.leading(subnets, { settings: { promiseWaitMs } });
+  const world = await IpamWorld.leading(subnets, { ...parts, settings: { promiseWaitMs } });
   world.cluster.putNode(aNode("n1", "10.0.1.1"));
   world.cluster.putNode(aNode("n2", "10.0.2.1"));
   return world;
@@ -128,7 +129,7 @@ test("a bind that finds its pod gone leaves no promise behind", async () => {
 });
 
 test("case 18: four pods for four addresses in two subnets all get one, although each is promised one in both", async () => {
-  const world = await twoSubnets(500);
+  const world = await twoSubnets(3_500);
   const pods = ["p1", "p2", "p3", "p4"].map((name) => aPod({ name }));
   for (const pod of pods) world.cluster.putPod(pod);
   const [p1, p2, p3, p4] = pods as [PodFacts, PodFacts, PodFacts, PodFacts];
@@ -142,8 +143,60 @@ test("case 18: four pods for four addresses in two subnets all get one, although
   assert.deepEqual(await fourth, ["n2"]);
 });
 
-test("filter does not wait long for promises that nobody follows up, and not at all for old ones", async () => {
-  const world = await twoSubnets(500);
+test("a bind that is under way gives back at once what its pod was promised elsewhere, however slow the API server is", async () => {
+  let isSlow = false;
+  const answer = Promise.withResolvers<void>();
+  const world = await twoSubnets(3_500, {
+    view: (cluster) => {
+      const view = new MemoryClusterView(cluster);
+      const readPod = view.readPod.bind(view);
+      view.readPod = async (pod) => {
+        if (isSlow) await answer.promise;
+        return readPod(pod);
+      };
+      return view;
+    },
+  });
+  const pods = ["p1", "p2", "p3", "p4"].map((name) => aPod({ name }));
+  const [p1, p2, p3, p4] = pods as [PodFacts, PodFacts, PodFacts, PodFacts];
+  // The cache knows none of them yet, so that each bind reads its pod first.
+  world.cluster.freezeCache();
+  for (const pod of pods) world.cluster.putPod(pod);
+  assert.deepEqual(await world.passing(p1), ["n1", "n2"]);
+  assert.deepEqual(await world.passing(p2), ["n1", "n2"]);
+  const third = world.passing(p3);
+  await world.settle();
+  isSlow = true;
+  const binds = [world.bind(p1, "n1"), world.bind(p2, "n2")];
+  assert.deepEqual(await third, ["n1", "n2"]);
+  const fourth = world.passing(p4);
+  binds.push(world.bind(p3, "n1"));
+  assert.deepEqual(await fourth, ["n2"]);
+  binds.push(world.bind(p4, "n2"));
+  answer.resolve();
+  assert.deepEqual(await Promise.all(binds), Array(4).fill({ kind: "bound" }));
+  assert.equal(world.records().length, 4);
+});
+
+test("a pod that goes to a full subnet is told how many addresses are only promised, and what to wait for", async () => {
+  const world = await twoSubnets();
+  await world.schedule(aPod({ name: "p1" }));
+  for (const name of ["p2", "p3"]) {
+    world.cluster.putPod(aPod({ name }));
+    await world.passing(aPod({ name }));
+  }
+  const late = aPod({ name: "late" });
+  world.cluster.putPod(late);
+  const reply = await world.filter(late, ["n1"]);
+  assert.equal(
+    reply.kind === "nodes" ? reply.failed.get("n1") : reply.kind,
+    "FloatingIPPlugin:NoFIPLeft: no free address for this node in pod subnet 10.0.70.0/24 (1 of 2 in use, 1 promised to pods being " +
+      'scheduled); wait for those pods, free some or extend "ips"',
+  );
+});
+
+test("filter waits two seconds at most for a promise that nobody follows up, not at all for an old one or for one of which nothing is left over", async () => {
+  const world = await twoSubnets(3_500);
   for (const name of ["p1", "p2"]) {
     world.cluster.putPod(aPod({ name }));
     await world.passing(aPod({ name }));
@@ -151,8 +204,13 @@ test("filter does not wait long for promises that nobody follows up, and not at 
   const late = aPod({ name: "late" });
   world.cluster.putPod(late);
   const waiting = world.passing(late);
-  await world.clock.pass(500);
+  await world.clock.pass(2_000);
   assert.deepEqual(await waiting, []);
-  await world.clock.pass(1_000);
+  assert.deepEqual(await world.passing(late), []);
+  for (const name of ["p1", "p2"]) await world.bind(aPod({ name }), "n1");
+  for (const name of ["p3", "p4"]) {
+    world.cluster.putPod(aPod({ name }));
+    assert.deepEqual(await world.passing(aPod({ name })), ["n2"]);
+  }
   assert.deepEqual(await world.passing(late), []);
 });

@@ -61,8 +61,8 @@ export type SchedulingSettings = {
   /** An address released less than this ago is used only when nothing else is left. */
   readonly reuseDelayMs: number;
   /**
-   * How long filter waits for fresh promises to others when nothing else is left. A promise takes an address in each zone that the pod may
-   * go to, and all but one come back in the moment of its bind; a pod that is refused meanwhile is not tried again for a minute.
+   * How long filter waits at most for fresh promises to others when nothing else is left. A promise takes an address in each zone that the
+   * pod may go to, and all but one come back when its bind begins; a pod that is refused meanwhile is not tried again for a minute.
    */
   readonly promiseWaitMs: number;
 };
@@ -113,8 +113,11 @@ export type PreemptRequest = {
   }[];
 };
 
-/** A promise that is older is one that the scheduler does not follow up soon; nobody waits for it. */
-const freshPromiseMs = 1_000;
+/**
+ * A promise that is older is one that the scheduler does not follow up soon; nobody waits for it. kube-scheduler sends the bind of one pod
+ * before it filters the next one, so that this is much longer than it takes, and what a pod waits at most.
+ */
+const freshPromiseMs = 2_000;
 
 /** A take that loses its address to somebody else is decided again this often. */
 const bindAttempts = 5;
@@ -137,9 +140,10 @@ export class Scheduling {
    * @throws WorldError when facts that decide cannot be read
    */
   async filter(request: FilterRequest): Promise<FilterReply> {
-    const { allocator } = this.#ports;
+    const { allocator, clock } = this.#ports;
     const { pod } = request;
     if (!pod.wantsAddress) return { kind: "untouched" };
+    const waitUntilMs = clock.nowMs() + this.#settings.promiseWaitMs;
     let context = await this.#contextOf(pod);
     // From the decision to the promise there is no await.
     let { sorted, decision } = this.#decide(context, request);
@@ -158,10 +162,11 @@ export class Scheduling {
         ({ sorted, decision } = this.#decide(context, request));
       }
     }
-    const { clock } = this.#ports;
-    const untilMs = clock.nowMs() + this.#settings.promiseWaitMs;
-    while (clock.nowMs() < untilMs && this.#isShortByPromises(decision, sorted.zones)) {
-      await allocator.whenPromiseEnds(untilMs - clock.nowMs());
+    for (;;) {
+      const freshForMs = this.#freshPromisesMs(decision, sorted.zones);
+      const waitMs = Math.min(freshForMs, waitUntilMs - clock.nowMs());
+      if (waitMs <= 0) break;
+      await allocator.whenPromiseEnds(waitMs);
       context = await this.#contextOf(pod);
       ({ sorted, decision } = this.#decide(context, request));
     }
@@ -190,22 +195,25 @@ export class Scheduling {
     return { kind: "nodes", passed, failed };
   }
 
-  /** No zone has an address, and some are promised to pods that were filtered just now. */
-  #isShortByPromises(decision: FilterDecision, zones: ReadonlyMap<string, Zone>): boolean {
-    if (decision.kind === "refused") return false;
-    if ([...decision.plans.values()].some(({ kind }) => kind === "plan")) return false;
+  /**
+   * For how long, in milliseconds, promises to pods that were filtered just now may still give something back, when no zone has an address
+   * left; 0 when they will not, or need not.
+   */
+  #freshPromisesMs(decision: FilterDecision, zones: ReadonlyMap<string, Zone>): number {
+    if (decision.kind === "refused") return 0;
+    if ([...decision.plans.values()].some(({ kind }) => kind === "plan")) return 0;
     const { allocator, clock } = this.#ports;
     const { topology } = allocator.view;
     const subnets = new Set([...zones.values()].flatMap(({ subnetIndexes }) => subnetIndexes));
     const freshFromMs = clock.nowMs() + this.#settings.holdMs - freshPromiseMs;
+    let longestMs = 0;
     for (const { byZone, expiresAtMs } of allocator.view.holds()) {
-      // What a pod carries without a record is held without end and does not come back by itself.
-      if (expiresAtMs < freshFromMs || expiresAtMs === Number.POSITIVE_INFINITY) continue;
-      for (const ip of [...byZone.values()].flat()) {
-        if (subnets.has(topology.subnetIndexOf(ipToNumber(ip)))) return true;
-      }
+      // A promise in one zone is used by its pod, and so is what a pod carries without a record.
+      if (byZone.size === 1 || expiresAtMs - freshFromMs <= longestMs) continue;
+      const isHere = (ip: Ip) => subnets.has(topology.subnetIndexOf(ipToNumber(ip)));
+      if ([...byZone.values()].flat().some(isHere)) longestMs = expiresAtMs - freshFromMs;
     }
-    return false;
+    return longestMs;
   }
 
   #decide(context: PodContext, request: FilterRequest) {
@@ -291,6 +299,10 @@ export class Scheduling {
 
   /** Gives the pod its addresses on the node and binds it there, once per pod at a time. Twice is the same as once. */
   async bind(request: BindRequest): Promise<BindReply> {
+    // Before anything is read for it: other pods may be waiting for what this one does not need any more.
+    const node = this.#ports.cluster.node(request.nodeName);
+    const zone = node && this.#zoneOfNode(node);
+    if (typeof zone === "object") this.#ports.allocator.narrowHold(request.podUid, zone.id);
     try {
       return await this.#ports.podQueue.run(podIdText(request.pod), () => this.#bind(request));
     } catch (error) {
