@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import manifest from "../../package.json" with { type: "json" };
+import { createApiRoutes } from "../adapters/http/api/api-routes.ts";
 import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
 import type { Health } from "../adapters/http/health-routes.ts";
@@ -208,7 +209,20 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
       return isReady ? undefined : withCause(reason, election?.problem);
     },
   };
-  const api = createApiServer({ health, metrics, log, tls });
+  const api = createApiServer({
+    health,
+    metrics,
+    log,
+    tls,
+    api: {
+      routes: createApiRoutes({ service }),
+      readProblem: problemOfStart,
+      changeProblem: () => {
+        const { isReady, reason } = service.readiness();
+        return isReady ? undefined : { message: reason, leader: leadership.leaderName() };
+      },
+    },
+  });
   const extender = createExtenderServer({
     scheduling: service.scheduling,
     health,

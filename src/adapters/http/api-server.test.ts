@@ -1,6 +1,7 @@
 // The API port over real HTTP on loopback.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { vipRoutes } from "./api/vip-routes.ts";
 import { createApiServer } from "./api-server.ts";
 
 const problems: { live?: string; healthy?: string; ready?: string } = {};
@@ -17,6 +18,7 @@ const door = createApiServer({
   },
   metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: () => text() },
   log: { error: write, warn: write, info: write, debug: write },
+  api: { routes: vipRoutes(), readProblem: () => undefined, changeProblem: () => undefined },
 });
 const url = `http://127.0.0.1:${await door.listen({ host: "127.0.0.1", port: 0 })}`;
 after(() => door.close(0));
@@ -56,17 +58,18 @@ describe("the API port", () => {
     assert.deepEqual(lines, ["request failed"]);
   });
 
-  test("everything else is JSON 404 that says what there is", async () => {
-    for (const [path, method] of [
-      ["/v1/ip?size=1", "GET"],
-      ["/v1/pool", "POST"],
-      ["/metrics", "DELETE"],
+  test("a path that is not there is JSON 404, a method that is not there 405 with those that are", async () => {
+    for (const [path, method, expected] of [
+      ["/v1/nothing?size=1", "GET", 404],
+      ["/", "POST", 404],
+      ["/v1/vip", "POST", 405],
+      ["/v1/vip/", "DELETE", 405],
     ] as const) {
-      const [status, type, body] = await get(path, method);
-      assert.deepEqual([status, type], [404, "application/json; charset=utf-8"]);
-      const { code, message } = JSON.parse(body) as { code: number; message: string };
-      assert.equal(code, 404);
-      assert.match(message, /is served by a later release; there are GET \/healthy/);
+      const response = await fetch(`${url}${path}`, { method });
+      const { code, message } = (await response.json()) as { code: number; message: string };
+      assert.deepEqual([response.status, code], [expected, expected]);
+      if (expected === 404) assert.match(message, /there is no (GET|POST) \/.*openapi\.json/);
+      else assert.equal(response.headers.get("allow"), "GET");
     }
   });
 });

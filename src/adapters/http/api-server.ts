@@ -1,10 +1,12 @@
-// The API port 9041: health and metrics for now. The HTTP API itself comes with a later release and says so.
+// The API port 9041: health, metrics and the routes of the HTTP API. What the routes do is in api/.
 
 import type { Log } from "../../ports/log.ts";
+import type { RouteSettings } from "./api/add-routes.ts";
+import { addApiRoutes, answerUnknown } from "./api/add-routes.ts";
 import type { Health } from "./health-routes.ts";
 import { addHealthRoutes } from "./health-routes.ts";
 import type { Door, TlsKeyPair } from "./http-door.ts";
-import { createFastify, doorOf, pathOf, sendProblem } from "./http-door.ts";
+import { createFastify, doorOf } from "./http-door.ts";
 
 /** Metrics as a scraper reads them. */
 export interface MetricsText {
@@ -18,6 +20,8 @@ export type ApiServerOptions = {
   readonly metrics: MetricsText;
   readonly log: Log;
   readonly tls?: TlsKeyPair | undefined;
+  /** The routes of the HTTP API with what they have in common. */
+  readonly api: RouteSettings;
 };
 
 /** The server; it listens when told to. */
@@ -34,12 +38,7 @@ export function createApiServer(options: ApiServerOptions): Door {
     const text = await options.metrics.text();
     return reply.type(options.metrics.contentType).send(text);
   });
-  server.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      404,
-      `${request.method} ${pathOf(request)} is served by a later release; there are GET /healthy, /livez, /readyz and /metrics`,
-    ),
-  );
+  addApiRoutes(server, options.api);
+  server.setNotFoundHandler((request, reply) => answerUnknown(options.api.routes, request, reply));
   return doorOf(server, doorOptions);
 }
