@@ -112,10 +112,11 @@ export default {
     },
     {
       name: "bins-stand-alone",
-      comment: "One program, one file: a program that loads another one starts it.",
+      comment:
+        "One program, one file, and a folder of its name when its parts are many: a program that loads another one starts it.",
       severity: "error",
-      from: { path: "^src/bin/", pathNot: TEST_FILE },
-      to: { path: "^src/bin/" },
+      from: { path: "^src/bin/([^/.]+)", pathNot: TEST_FILE },
+      to: { path: "^src/bin/", pathNot: "^src/bin/$1/" },
     },
     {
       name: "src-does-not-import-its-surroundings",

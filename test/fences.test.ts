@@ -68,7 +68,13 @@ test("a project that keeps the table passes the dependency rules", (t) => {
       "../../ipam/ipam-service.ts",
       "../../wire/pod.ts",
     ),
-    "src/bin/galaxy-ipam.ts": aFile("main", "../adapters/http/extender.ts", "node:fs"),
+    "src/bin/galaxy-ipam.ts": aFile(
+      "main",
+      "../adapters/http/extender.ts",
+      "node:fs",
+      "./galaxy-ipam/world.ts",
+    ),
+    "src/bin/galaxy-ipam/world.ts": aFile("world", "../../core/ip.ts"),
   });
   assert.deepEqual(violationsIn(folder), []);
 });
@@ -110,8 +116,10 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
       "../cli/pools.ts",
       "../vip/agent.ts",
       "./galaxyctl.ts",
+      "./galaxy-ipam/world.ts",
       "../missing.ts",
     ),
+    "src/bin/galaxy-ipam/world.ts": aFile("part", "../../core/ip.ts"),
     "src/bin/galaxyctl.ts": aFile("ctl", "../core/tested-only.test.ts", "../../test/world.ts"),
     "sim/timeline.ts": aFile("timeline"),
     "test/world.ts": aFile("world"),
@@ -119,6 +127,7 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
   assert.deepEqual(violationsIn(folder), [
     "adapters-do-not-know-each-other: src/adapters/linux/ip.ts → src/adapters/sqlite/store.ts",
     "adapters-do-not-know-each-other: src/adapters/simulated/api.ts → src/adapters/memory/clock.ts",
+    "bins-stand-alone: src/bin/galaxy.ts → src/bin/galaxy-ipam/world.ts",
     "bins-stand-alone: src/bin/galaxy.ts → src/bin/galaxyctl.ts",
     "cli-talks-http-only: src/cli/pools.ts → src/ipam/pools.ts",
     "core-imports-nothing: src/core/ip.ts → fs",

@@ -10,29 +10,15 @@ import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
 import type { Health } from "../adapters/http/health-routes.ts";
 import type { TlsKeyPair } from "../adapters/http/http-door.ts";
-import { KubernetesAllocationStore } from "../adapters/kubernetes/allocation-store.ts";
-import { ApiClient } from "../adapters/kubernetes/api-client.ts";
-import { KubernetesClusterView } from "../adapters/kubernetes/cluster-view.ts";
-import { ConfigMapSource } from "../adapters/kubernetes/config-source.ts";
-import { ensureCrds } from "../adapters/kubernetes/crds.ts";
-import { openApiAccess } from "../adapters/kubernetes/credentials.ts";
-import { KubernetesEventRecorder } from "../adapters/kubernetes/event-recorder.ts";
-import { LeaseElection } from "../adapters/kubernetes/lease-election.ts";
-import { KubernetesPodBinder } from "../adapters/kubernetes/pod-binder.ts";
-import { KubernetesPoolStore } from "../adapters/kubernetes/pool-store.ts";
 import { createPinoLog } from "../adapters/log/pino-log.ts";
 import { PrometheusMetrics } from "../adapters/metrics/prometheus-metrics.ts";
 import { SystemClock } from "../adapters/system/clock.ts";
-import { SoleLeader } from "../adapters/system/sole-leader.ts";
-import { WatchedFile } from "../adapters/system/watched-file.ts";
 import { IpamService } from "../ipam/ipam-service.ts";
-import type { Configuration } from "../ipam/reconfigure.ts";
 import type { Log } from "../ports/log.ts";
-import type { Metrics } from "../ports/metrics.ts";
 import { WorldError } from "../ports/world-error.ts";
-import { parseFloatingIpConfig } from "../wire/floatingip-config.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
 import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
+import { openKubernetesWorld } from "./galaxy-ipam/kubernetes-world.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
 const exitWorld = 1;
@@ -104,58 +90,23 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
 
   const identity = `${hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`;
   const clock = new SystemClock();
-  const access = await openApiAccess({ kubeconfig: flags.kubeconfig, master: flags.master });
   const tls = await readTls(flags);
 
   let startProblem: string | undefined = "starting";
   const metrics = new PrometheusMetrics({ version: manifest.version, withProcessMetrics: true });
-  const client = new ApiClient({
-    access,
-    requestsPerSecond: flags.kubeApiQps,
-    burst: flags.kubeApiBurst,
-    userAgent: `galaxy-ipam/${manifest.version}`,
-    onRequest: (sample) => {
-      if (sample.status === 0 || sample.status >= 500) {
-        metrics.count("api_errors", { code: String(sample.status) });
-      }
-    },
-  });
-  const events = new KubernetesEventRecorder({ client, log, instance: identity });
-  const store = new KubernetesAllocationStore({ client, log, metrics });
-  const pools = new KubernetesPoolStore({
-    client,
+  const world = await openKubernetesWorld({
+    flags,
+    fileConfig,
+    identity,
+    version: manifest.version,
     log,
     metrics,
     clock,
-    namespace: flags.poolNamespace,
+    startLeading: () => void lead(),
+    stopLeading: () => void service.stopLeading(),
+    configure: (configuration, about) => service.configure(configuration, about),
   });
-  const cluster = new KubernetesClusterView({
-    client,
-    log,
-    policyIgnored: ({ namespace, name, uid }, message) => {
-      if (!leadership.isLeader()) return;
-      metrics.count("bad_input", { input: "annotation" });
-      const about = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
-      events.record({ about, type: "Warning", reason: "FloatingIPIgnored", message });
-    },
-  });
-  const watches = () => [...cluster.watches(), store.watchState, pools.watchState];
-  const binder = new KubernetesPodBinder({ client, mayBeStale: (pod) => cluster.mayBeStale(pod) });
-  const election = flags.leaderElect
-    ? new LeaseElection({
-        client,
-        log,
-        namespace: flags.leaseNamespace,
-        name: flags.leaseName,
-        identity,
-        leaseMs: flags.leaseMs,
-        renewLimitMs: flags.renewDeadlineMs,
-        retryMs: flags.retryPeriodMs,
-        onStarted: () => void lead(),
-        onStopped: () => void service.stopLeading(),
-      })
-    : undefined;
-  const leadership = election ?? new SoleLeader(identity);
+  const { store, pools, cluster, binder, events, leadership } = world;
   const service = new IpamService(
     { store, pools, cluster, binder, events, clock, leadership, log, metrics },
     {
@@ -172,7 +123,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   const lead = async (): Promise<void> => {
     while (!stopping.signal.aborted && leadership.isLeader()) {
       try {
-        await service.startLeading(cluster.whenSynced());
+        await service.startLeading(world.whenClusterIsKnown());
         return;
       } catch (error) {
         log.warn("taking over failed, it is tried again", {}, error);
@@ -189,24 +140,30 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     watchStaleness: () => {
       const nowMs = performance.now();
       return new Map(
-        watches().map((watch) => [watch.what, Math.max(0, nowMs - watch.lastContactMs) / 1000]),
+        world
+          .watches()
+          .map((watch) => [watch.what, Math.max(0, nowMs - watch.lastContactMs) / 1000]),
       );
     },
   });
-  const configuration = configurationSource(flags, fileConfig, { client, log, metrics, service });
   /** While something cannot be read, why: a missing permission, for example. */
   const problemOfStart = (): string | undefined =>
     startProblem === undefined
       ? undefined
-      : withCause(startProblem, watches().find(({ problem }) => problem !== undefined)?.problem);
+      : withCause(
+          startProblem,
+          world.watches().find(({ problem }) => problem !== undefined)?.problem,
+        );
   const health: Health = {
     livenessProblem: () => undefined,
-    healthProblem: () => problemOfStart() ?? configurationProblem(service, configuration.problem()),
+    healthProblem: () =>
+      problemOfStart() ?? configurationProblem(service, world.configurationProblem()),
     readinessProblem: () => {
-      const problem = problemOfStart() ?? configurationProblem(service, configuration.problem());
+      const problem =
+        problemOfStart() ?? configurationProblem(service, world.configurationProblem());
       if (problem !== undefined) return problem;
       const { isReady, reason } = service.readiness();
-      return isReady ? undefined : withCause(reason, election?.problem);
+      return isReady ? undefined : withCause(reason, world.electionProblem());
     },
   };
   const api = createApiServer({
@@ -245,10 +202,10 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   }
 
   const ready = (async () => {
-    startProblem = "the CustomResourceDefinitions are being installed";
+    startProblem = "what the cluster needs is being installed";
     await untilDone(
       stopping.signal,
-      () => ensureCrds({ client, log }),
+      () => world.prepare(),
       (error) => {
         startProblem = `cannot start: ${error instanceof Error ? error.message : String(error)}`;
         log.warn("start failed, it is tried again", {}, error);
@@ -256,16 +213,13 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     );
     if (stopping.signal.aborted) return;
     startProblem = "the cluster is being read";
-    store.start();
-    pools.start();
-    cluster.start();
+    world.follow();
     service.start();
-    await configuration.start();
-    await Promise.all([store.whenSynced(), pools.whenSynced()]);
+    await world.startConfiguration();
+    await world.whenRecordsAreKnown();
     // The lease first, so that a leader reads the records once and while pods are read: that takes seconds for ten thousand of them.
-    if (election === undefined) void lead();
-    else election.start();
-    await cluster.whenSynced();
+    world.startElection();
+    await world.whenClusterIsKnown();
     const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
     await untilDone(stopping.signal, () => service.follow(), readFailed);
     startProblem = undefined;
@@ -280,12 +234,10 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   log.info("stopping");
   await extender.close();
   await service.stop();
-  await election?.stop();
-  await configuration.stop();
-  for (const part of [cluster, pools, store]) part.stop();
-  await events.stop();
+  await world.stopElection();
+  await world.stop();
   await api.close();
-  client.close();
+  world.close();
 }
 
 /** @param cause why the configuration cannot be read; undefined when it can */
@@ -313,65 +265,6 @@ async function untilDone(
       await pause(startRetryMs, undefined, { signal }).catch(() => {});
     }
   }
-}
-
-/** Where the pod subnets come from: the JSON configuration, a file or the ConfigMap. */
-function configurationSource(
-  flags: IpamFlags,
-  fileConfig: IpamFileConfig,
-  parts: {
-    readonly client: ApiClient;
-    readonly log: Log;
-    readonly metrics: Metrics;
-    readonly service: IpamService;
-  },
-): {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  /** Why it cannot be read at present, as far as that is not told as a configuration. */
-  problem(): string | undefined;
-} {
-  const { client, log, service } = parts;
-  if (flags.floatingipsFile !== "") {
-    const file = new WatchedFile(flags.floatingipsFile, (text) => {
-      const configuration: Configuration =
-        text.kind === "text" ? parseFloatingIpConfig(text.text) : text;
-      service.configure(configuration, undefined);
-    });
-    return { start: () => file.start(), stop: () => file.stop(), problem: () => undefined };
-  }
-  const { floatingipsText } = fileConfig;
-  if (floatingipsText !== undefined) {
-    return {
-      start: async () => service.configure(parseFloatingIpConfig(floatingipsText), undefined),
-      stop: async () => {},
-      problem: () => undefined,
-    };
-  }
-  const { configMapName: name, configMapNamespace: namespace, floatingipKey: key } = fileConfig;
-  const source = new ConfigMapSource({
-    client,
-    log,
-    namespace,
-    name,
-    key,
-    changed: (config) => {
-      if (config.kind === "text") {
-        service.configure(parseFloatingIpConfig(config.text), config.about);
-      } else if (config.kind === "missing-key") {
-        const problem = `ConfigMap ${namespace}/${name} has no key "${key}" in data; add it with the pod subnets`;
-        service.configure({ kind: "missing", problem }, config.about);
-      } else {
-        const problem = `ConfigMap ${namespace}/${name} does not exist; create it with the key "${key}"`;
-        service.configure({ kind: "missing", problem }, undefined);
-      }
-    },
-  });
-  return {
-    start: async () => source.start(),
-    stop: async () => source.stop(),
-    problem: () => source.watchState.problem,
-  };
 }
 
 async function readTls(flags: IpamFlags): Promise<TlsKeyPair | undefined> {

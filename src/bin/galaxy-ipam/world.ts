@@ -1,0 +1,71 @@
+// What galaxy-ipam is put into: a Kubernetes cluster, or one of its own inside the process. A type alone; who makes it is kubernetes-world.ts and
+// embedded-world.ts.
+
+import type { PrometheusMetrics } from "../../adapters/metrics/prometheus-metrics.ts";
+import type { IpamService } from "../../ipam/ipam-service.ts";
+import type { AllocationStore } from "../../ports/allocation-store.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { ClusterView } from "../../ports/cluster-view.ts";
+import type { EventRecorder } from "../../ports/event-recorder.ts";
+import type { Leadership } from "../../ports/leadership.ts";
+import type { Log } from "../../ports/log.ts";
+import type { PodBinder } from "../../ports/pod-binder.ts";
+import type { PoolStore } from "../../ports/pool-store.ts";
+import type { IpamFileConfig, IpamFlags } from "../../wire/ipam-options.ts";
+
+/** What a world is made from. */
+export type WorldParts = {
+  readonly flags: IpamFlags;
+  readonly fileConfig: IpamFileConfig;
+  /** Name of this process among others. */
+  readonly identity: string;
+  readonly version: string;
+  readonly log: Log;
+  readonly metrics: PrometheusMetrics;
+  readonly clock: Clock;
+  /** From now on this process leads. */
+  readonly startLeading: () => void;
+  /** It leads no more. */
+  readonly stopLeading: () => void;
+  readonly configure: IpamService["configure"];
+};
+
+/** Something that follows the world, as metrics and health show it. */
+export type Watch = {
+  readonly what: string;
+  /** `performance.now()` of the last sign of life. */
+  readonly lastContactMs: number;
+  /** Why nothing can be read; undefined when it can. */
+  readonly problem: string | undefined;
+};
+
+/** The world from its opening to its end. Verbs are called once, in the order in which they stand here. */
+export interface World {
+  readonly store: AllocationStore;
+  readonly pools: PoolStore;
+  readonly cluster: ClusterView;
+  readonly binder: PodBinder;
+  readonly events: EventRecorder;
+  readonly leadership: Leadership;
+  watches(): readonly Watch[];
+  /** Why nobody can be chosen as leader; undefined when nothing is wrong. */
+  electionProblem(): string | undefined;
+  /** Why the configuration cannot be read at present, as far as that is not told as a configuration. */
+  configurationProblem(): string | undefined;
+  /** What has to be there before anything is read. Tried again when it rejects. */
+  prepare(): Promise<void>;
+  /** Begins to follow records, Pools and the cluster. */
+  follow(): void;
+  /** Begins to tell the configuration; resolves when it was told once, or cannot be read yet. */
+  startConfiguration(): Promise<void>;
+  whenRecordsAreKnown(): Promise<unknown>;
+  whenClusterIsKnown(): Promise<unknown>;
+  /** Begins to lead, or to try to. */
+  startElection(): void;
+  /** Ends the election, and gives leadership back. */
+  stopElection(): Promise<void>;
+  /** Ends everything else. */
+  stop(): Promise<void>;
+  /** Frees connections and files, when no door is open any more. */
+  close(): void;
+}
