@@ -21,6 +21,7 @@ const benchmarks: Readonly<Record<string, readonly string[]>> = {
   start: [],
   configuration: ["--expose-gc"],
   "state-file": [],
+  scale: ["--expose-gc", "--max-old-space-size=8192"],
 };
 
 async function main(argv: readonly string[]): Promise<void> {

@@ -16,6 +16,7 @@ import { parseIp } from "../../src/core/ip.ts";
 import { podIdText } from "../../src/core/owner.ts";
 import { policyInForce } from "../../src/core/release-policy.ts";
 import { IpamService } from "../../src/ipam/ipam-service.ts";
+import type { ClusterView } from "../../src/ports/cluster-view.ts";
 import type { Log } from "../../src/ports/log.ts";
 import { configuredSubnets, type Member, nodeOf, type PopulationWorkload } from "./population.ts";
 
@@ -47,35 +48,9 @@ export async function startMemoryControlPlane(
   fill: (cluster: MemoryCluster) => void,
 ): Promise<MemoryControlPlane> {
   const cluster = new MemoryCluster();
-  for (let index = 0; index < nodeCount; index += 1) {
-    const { name, internalIp } = nodeOf(index);
-    const ip = parseIp(internalIp);
-    cluster.live.nodes.set(name, { name, internalIps: ip === undefined ? [] : [ip] });
-  }
+  putNodes(cluster, nodeCount);
   fill(cluster);
-  const leadership = new FixedLeadership();
-  const metrics = new PrometheusMetrics({ version: "bench", withProcessMetrics: false });
-  const service = new IpamService(
-    {
-      store: new MemoryAllocationStore(cluster),
-      pools: new MemoryPoolStore(cluster),
-      cluster: new MemoryClusterView(cluster),
-      binder: new MemoryPodBinder(cluster),
-      events: new MemoryEventRecorder(),
-      clock: new SystemClock(),
-      leadership,
-      log: quietLog,
-      metrics,
-    },
-    {
-      holdMs: 30_000,
-      reuseDelayMs: 10_000,
-      promiseWaitMs: 500,
-      resyncMs: neverMs,
-      reclaimParallelCount: 32,
-      queueCapacity: 200_000,
-    },
-  );
+  const { service, leadership, metrics } = createMemoryService(cluster);
   const door: Door = createExtenderServer({
     scheduling: service.scheduling,
     health: {
@@ -102,6 +77,53 @@ export async function startMemoryControlPlane(
       await service.stop();
     },
   };
+}
+
+/**
+ * The use cases over a cluster, not started.
+ * @param view what they see of the cluster; by default the cluster itself
+ */
+export function createMemoryService(
+  cluster: MemoryCluster,
+  view: ClusterView = new MemoryClusterView(cluster),
+): {
+  readonly service: IpamService;
+  readonly leadership: FixedLeadership;
+  readonly metrics: PrometheusMetrics;
+} {
+  const leadership = new FixedLeadership();
+  const metrics = new PrometheusMetrics({ version: "bench", withProcessMetrics: false });
+  const service = new IpamService(
+    {
+      store: new MemoryAllocationStore(cluster),
+      pools: new MemoryPoolStore(cluster),
+      cluster: view,
+      binder: new MemoryPodBinder(cluster),
+      events: new MemoryEventRecorder(),
+      clock: new SystemClock(),
+      leadership,
+      log: quietLog,
+      metrics,
+    },
+    {
+      holdMs: 30_000,
+      reuseDelayMs: 10_000,
+      promiseWaitMs: 500,
+      resyncMs: neverMs,
+      reclaimParallelCount: 32,
+      queueCapacity: 200_000,
+    },
+  );
+  return { service, leadership, metrics };
+}
+
+/** Puts so many nodes where caches show them. */
+export function putNodes(cluster: MemoryCluster, count: number): void {
+  for (let index = 0; index < count; index += 1) {
+    const { name, internalIp } = nodeOf(index);
+    const ip = parseIp(internalIp);
+    cluster.live.nodes.set(name, { name, internalIps: ip === undefined ? [] : [ip] });
+  }
 }
 
 /** Puts a workload with its replicas, and the ReplicaSet of a Deployment, where caches show them. */

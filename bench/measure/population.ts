@@ -9,8 +9,17 @@ import type { ReleasePolicy } from "../../src/core/release-policy.ts";
 import type { PodSubnet } from "../../src/core/subnets.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 
-/** Zones have nodes 10.200.ZONE.0/24 and pods 10.(64+ZONE).0.0/16; nodes of every fifth one may use a common subnet too. */
+/**
+ * Zones have nodes 10.200.ZONE.0/24 (the first 250, then 10.201.ZONE.0/24 and so on) and pods 10.(64+ZONE).0.0/16; nodes of every fifth
+ * one may use a common subnet too.
+ */
 export const zoneCount = 20;
+
+/** Nodes of a zone that have one block of node addresses. */
+const nodesOfBlock = 250;
+
+/** Blocks of node addresses that the configuration lists for a zone: room for 15,000 nodes. */
+const nodeBlocks = [200, 201, 202];
 
 /** Addresses in the ranges of one zone. */
 export const addressesOfZone = 65_265;
@@ -18,24 +27,28 @@ export const addressesOfZone = 65_265;
 /** A node by its number: its zone is the number modulo {@link zoneCount}. */
 export function nodeOf(index: number): { readonly name: string; readonly internalIp: string } {
   const zone = index % zoneCount;
-  const place = Math.floor(index / zoneCount) + 1;
+  const place = Math.floor(index / zoneCount);
+  const block = nodeBlocks[Math.floor(place / nodesOfBlock)];
+  if (block === undefined) throw new RangeError(`there is no address for node ${index}`);
   return {
-    name: `worker-${two(zone)}-${String(place).padStart(3, "0")}.dc1.example.com`,
-    internalIp: `10.200.${zone}.${place}`,
+    name: `worker-${two(zone)}-${String(place + 1).padStart(3, "0")}.dc1.example.com`,
+    internalIp: `10.${block}.${zone}.${(place % nodesOfBlock) + 1}`,
   };
 }
 
 /** Text of the address configuration: 1.3 million addresses in {@link zoneCount} zones and 16,000 common ones. */
 export function configurationText(): string {
   const zones = Array.from({ length: zoneCount }, (_, zone) => ({
-    nodeSubnets: [`10.200.${zone}.0/24`],
+    nodeSubnets: nodeBlocks.map((block) => `10.${block}.${zone}.0/24`),
     ips: [`10.${64 + zone}.0.10~10.${64 + zone}.254.250`],
     subnet: `10.${64 + zone}.0.0/16`,
     gateway: `10.${64 + zone}.0.1`,
     vlan: 100 + zone,
   }));
   const shared = {
-    nodeSubnets: [0, 5, 10, 15].map((zone) => `10.200.${zone}.0/24`),
+    nodeSubnets: [0, 5, 10, 15].flatMap((zone) =>
+      nodeBlocks.map((block) => `10.${block}.${zone}.0/24`),
+    ),
     ips: ["10.90.0.10~10.90.63.250"],
     subnet: "10.90.0.0/18",
     gateway: "10.90.0.1",
