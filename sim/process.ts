@@ -22,11 +22,13 @@ import { IpamService } from "../src/ipam/ipam-service.ts";
 import type { AllocationEvent, AllocationStore } from "../src/ports/allocation-store.ts";
 import type { Clock } from "../src/ports/clock.ts";
 import type { ClusterEvent, ClusterView } from "../src/ports/cluster-view.ts";
+import type { EventNote, ObjectRef } from "../src/ports/event-recorder.ts";
 import type { Leadership } from "../src/ports/leadership.ts";
 import type { Log } from "../src/ports/log.ts";
 import type { BindOutcome, PodBinder } from "../src/ports/pod-binder.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../src/ports/pool-store.ts";
 import { WorldError } from "../src/ports/world-error.ts";
+import { parseDeployment } from "../src/wire/workload.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { NetworkFaults } from "./network.ts";
 import { Network } from "./network.ts";
@@ -53,6 +55,23 @@ export type ProcessParts = {
   readonly random: Random;
   readonly lease: SimLease;
   readonly trace: (text: string) => void;
+  /** Told of what operators would see; nobody by default. */
+  readonly observer?: ProcessObserver;
+};
+
+/** What of a process operators see besides objects. */
+export type ProcessObserver = {
+  event(note: EventNote): void;
+  poolStatus(pool: PoolFacts, status: PoolStatus): void;
+};
+
+/** The ConfigMap of the configuration, for events. */
+const configMapRef: ObjectRef = {
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  namespace: "kube-system",
+  name: "floatingip-config",
+  uid: "uid-floatingip-config",
 };
 
 /** A process from its start to its death. */
@@ -127,7 +146,12 @@ export class SimProcess {
         pools: this.#poolStore(),
         cluster: this.#clusterView(),
         binder: this.#binder(),
-        events: { record: (note) => this.#trace(`event ${note.reason}: ${note.message}`) },
+        events: {
+          record: (note) => {
+            this.#trace(`event ${note.reason}: ${note.message}`);
+            parts.observer?.event(note);
+          },
+        },
         clock: this.#clock(),
         leadership: this.#leadership(),
         log: this.#log(),
@@ -176,7 +200,7 @@ export class SimProcess {
         : config.kind === "broken"
           ? { kind: "invalid", problems: ["the text is broken"] }
           : { kind: "valid", subnets: config.subnets, warnings: [] },
-      undefined,
+      config === undefined ? undefined : configMapRef,
     );
   }
 
@@ -325,8 +349,10 @@ export class SimProcess {
           api.remove("pools", keyOf(pool), this.name);
           return { kind: "removed" as const };
         }),
-      writeStatus: (pool, _status: PoolStatus) =>
-        this.network.call(`write the status of pool ${pool.name}`, true, () => {}),
+      writeStatus: (pool, status) =>
+        this.network.call(`write the status of pool ${pool.name}`, true, () => {
+          this.#parts.observer?.poolStatus(pool, status);
+        }),
       watch: (listener) => {
         this.#poolListeners.add(listener);
         return () => this.#poolListeners.delete(listener);
@@ -431,6 +457,16 @@ function stateOf(workload: SimWorkload | undefined, ref: WorkloadRef): WorkloadS
     uid: workload.uid,
     replicas: scalableKinds.has(ref.kind) ? workload.replicas : undefined,
     firstOrdinal: workload.firstOrdinal,
-    rolloutDeadlock: undefined,
+    rolloutDeadlock: rolloutDeadlockOf(workload),
   };
+}
+
+function rolloutDeadlockOf(workload: SimWorkload): string | undefined {
+  if (workload.kind !== "deployment") return undefined;
+  const { maxSurge, maxUnavailable, replicas, ref } = workload;
+  const state = parseDeployment({
+    metadata: { namespace: ref.namespace, name: ref.name },
+    spec: { replicas, strategy: { rollingUpdate: { maxSurge, maxUnavailable } } },
+  });
+  return state.kind === "present" ? state.rolloutDeadlock : undefined;
 }
