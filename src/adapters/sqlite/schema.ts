@@ -14,12 +14,14 @@ const rules = {
     AND is_admin IN (0, 1) AND is_draining IN (0, 1) AND policy IN ('pod-delete', 'immutable', 'never')`,
   pool: `size >= 0 AND pre_allocate IN (0, 1) AND status_is_ready IN (0, 1)
     AND status_reason IN ('Ready', 'NotEnoughAddresses', 'OtherPoolInForce', 'Invalid')`,
+  object: "kind <> '' AND name <> '' AND json_valid(content)",
   state: "only_row = 1",
 };
 
 /**
  * - `allocation.ip`: 4 and the four bytes of an IPv4 address, or 6 and the sixteen of an IPv6 address: numeric order, IPv4 first
  * - `workload_kind`, `api_group`: of custom workloads only, whose owner key cannot say them
+ * - `object`: what a simulated cluster is made of, in its own JSON; `place` grows with each new object and is their order
  * - `state.last_version`: the highest version ever given, so that none is given twice, whatever was removed since
  */
 const tables = `
@@ -54,6 +56,14 @@ CREATE TABLE pool (
   PRIMARY KEY (namespace, name),
   CHECK (${rules.pool})
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE object (
+  place INTEGER PRIMARY KEY NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  content TEXT NOT NULL,
+  UNIQUE (kind, name),
+  CHECK (${rules.object})
+) STRICT;
 CREATE TABLE state (
   only_row INTEGER PRIMARY KEY NOT NULL,
   last_version INTEGER NOT NULL,
