@@ -198,7 +198,7 @@ export class SimProcess {
       config === undefined
         ? { kind: "missing", problem: "there is no ConfigMap" }
         : config.kind === "broken"
-          ? { kind: "invalid", problems: ["the text is broken"] }
+          ? { kind: "invalid", problems: config.problems ?? ["the text is broken"] }
           : { kind: "valid", subnets: config.subnets, warnings: [] },
       config === undefined ? undefined : configMapRef,
     );

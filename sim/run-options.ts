@@ -12,16 +12,21 @@ export type Options = {
   readonly withRegressions: boolean;
 };
 
+/** Scenario files to play, instead of worlds from seeds. */
+export type ScenarioOptions = { readonly scenarios: readonly string[]; readonly trace: boolean };
+
 /** A seed that once showed a defect. */
 export type Regression = { readonly seed: number; readonly ops: number };
 
 export const usage =
-  "usage: npm run sim -- [--seeds N] [--seed S] [--ops N] [--trace] [--until-failure] [--regressions]";
+  "usage: npm run sim -- [--seeds N] [--seed S] [--ops N] [--trace] [--until-failure] [--regressions]\n" +
+  "       npm run sim -- --scenario FILE [--scenario FILE …] [--trace]";
 
 /** @returns the options, or what is wrong with them, naming the option */
-export function parseOptions(argv: readonly string[]): Options | string {
+export function parseOptions(argv: readonly string[]): Options | ScenarioOptions | string {
   const numbers = new Map<string, number>();
   const flags = new Set<string>();
+  const scenarios: string[] = [];
   for (let index = 0; index < argv.length; index += 1) {
     const word = argv[index] ?? "";
     const equals = word.indexOf("=");
@@ -34,7 +39,20 @@ export function parseOptions(argv: readonly string[]): Options | string {
         return `${name} needs a whole number, not "${text ?? ""}"`;
       }
       numbers.set(name, Number(text));
+    } else if (name === "--scenario") {
+      if (equals < 0) index += 1;
+      const file = equals < 0 ? argv[index] : word.slice(equals + 1);
+      if (file === undefined || file === "" || file.startsWith("--")) {
+        return `--scenario needs a file, not "${file ?? ""}"; they are in sim/scenarios`;
+      }
+      scenarios.push(file);
     } else return `"${word}" is not an option`;
+  }
+  if (scenarios.length > 0) {
+    const foreign = [...numbers.keys(), ...flags].find((name) => name !== "--trace");
+    return foreign === undefined
+      ? { scenarios, trace: flags.has("--trace") }
+      : `${foreign} is for worlds from seeds; a scenario has no chance in it, leave it out`;
   }
   const seed = numbers.get("--seed");
   const seeds = numbers.get("--seeds") ?? (seed === undefined ? 100 : 1);

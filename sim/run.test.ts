@@ -27,6 +27,21 @@ test("a wrong option is named", () => {
     "--trace shows one world: use it with --seed S --seeds 1, not --seeds 100",
   );
   assert.equal(parseOptions(["--speed", "3"]), '"--speed" is not an option');
+  assert.equal(
+    parseOptions(["--scenario", "--trace"]),
+    '--scenario needs a file, not "--trace"; they are in sim/scenarios',
+  );
+  assert.equal(
+    parseOptions(["--scenario", "a", "--seed", "3"]),
+    "--seed is for worlds from seeds; a scenario has no chance in it, leave it out",
+  );
+});
+
+test("scenario files are played instead of worlds", () => {
+  assert.deepEqual(parseOptions(["--scenario", "a", "--scenario=b", "--trace"]), {
+    scenarios: ["a", "b"],
+    trace: true,
+  });
 });
 
 test("a seed alone is one world, no seed is a hundred by chance", () => {
@@ -40,7 +55,8 @@ test("a seed alone is one world, no seed is a hundred by chance", () => {
     withRegressions: false,
   });
   const many = parseOptions([]);
-  assert.ok(typeof many === "object" && many.seeds === 100 && many.seed === undefined);
+  assert.ok(typeof many === "object" && "seeds" in many);
+  assert.ok(many.seeds === 100 && many.seed === undefined);
 });
 
 test("kept seeds are read, and a wrong line is named", () => {

@@ -1,11 +1,13 @@
 // `npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure] [--regressions]`: runs simulated worlds and reports the first
-// failures with the command that replays each.
+// failures with the command that replays each. With `--scenario FILE` it plays written stories instead.
 
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import type { Options } from "./run-options.ts";
+import type { Options, ScenarioOptions } from "./run-options.ts";
 import { parseOptions, parseRegressions, usage } from "./run-options.ts";
+import { playScenario } from "./scenarios/play.ts";
+import { parseScenario } from "./scenarios/scenario.ts";
 import type { RunReport } from "./world.ts";
 import { World } from "./world.ts";
 
@@ -21,6 +23,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`sim: ${options}\n${usage}\n`);
     return 2;
   }
+  if ("scenarios" in options) return await playScenarios(options);
   const startedMs = performance.now();
   const first = options.seed ?? Math.floor(Math.random() * 2 ** 31);
   const failures: RunReport[] = [];
@@ -61,6 +64,33 @@ async function main(argv: readonly string[]): Promise<number> {
       `(${happeningCount} happenings, ${seconds.toFixed(1)} s)\n`,
   );
   return failures.length === 0 ? 0 : 1;
+}
+
+/** Plays scenario files one after the other. */
+async function playScenarios({ scenarios, trace }: ScenarioOptions): Promise<number> {
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  let failedCount = 0;
+  for (const file of scenarios) {
+    let text: string;
+    try {
+      text = readFileSync(file, "utf8");
+    } catch (error) {
+      process.stderr.write(
+        `sim: --scenario ${file} cannot be read (${(error as Error).message})\n${usage}\n`,
+      );
+      return 2;
+    }
+    const parsed = parseScenario(file, text);
+    if (parsed.kind === "problems") {
+      process.stderr.write(`${parsed.problems.join("\n")}\n`);
+      return 2;
+    }
+    const output = { tell: print, trace: trace ? print : () => {} };
+    const { failure, seconds } = await playScenario(parsed.scenario, output);
+    print(failure === undefined ? `passed (${seconds} simulated seconds)` : failure);
+    if (failure !== undefined) failedCount += 1;
+  }
+  return failedCount === 0 ? 0 : 1;
 }
 
 async function inWorkers(

@@ -60,7 +60,7 @@ export type SimWorkload = {
 /** The address configuration as the ConfigMap has it. */
 export type SimConfig =
   | { readonly kind: "valid"; readonly subnets: readonly PodSubnet[] }
-  | { readonly kind: "broken" };
+  | { readonly kind: "broken"; readonly problems?: readonly string[] };
 
 /** Values by kind of object. */
 export type Objects = {
