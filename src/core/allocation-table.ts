@@ -3,6 +3,7 @@
 
 import type { Allocation } from "./allocation.ts";
 import { isBound } from "./allocation.ts";
+import { AllocationListing } from "./allocation-listing.ts";
 import type { FreeCandidate, FreeOrigin } from "./free-addresses.ts";
 import { compareFreeCandidates, FreeAddresses } from "./free-addresses.ts";
 import type { Ip } from "./ip.ts";
@@ -64,14 +65,21 @@ export interface AllocationView {
   releasedAtMs(ip: Ip): number | undefined;
 }
 
+/** The view with what only lists need; a view that leaves something out has none. */
+export interface ListedView extends AllocationView {
+  /** Pages of addresses; kept from the first question on. */
+  readonly listing: AllocationListing;
+}
+
 type Tally = { bound: number; reserved: number; admin: number; held: number; draining: number };
 
 /** The table. Every method runs in one tick. */
-export class AllocationTable implements AllocationView {
+export class AllocationTable implements ListedView {
   #topology = new Topology([]);
   #free: FreeAddresses[] = [];
   #tallies: Tally[] = [];
   readonly #allocations = new Map<Ip, Allocation>();
+  readonly listing = new AllocationListing(this.#allocations);
   /** Phases of the few addresses that are not idle: a phase for each of a million addresses would be an object more for each. */
   readonly #phases = new Map<Ip, Exclude<EntryPhase, "idle">>();
   /** By namespace, then by name: the texts are those of the allocations, so that no address pays for a key of its own. */
@@ -108,6 +116,7 @@ export class AllocationTable implements AllocationView {
     this.#byPod.clear();
     this.#byWorkload.clear();
     this.#byPool.clear();
+    this.listing.reset();
     for (const allocation of allocations) {
       this.#allocations.set(allocation.ip, allocation);
       this.#index(allocation);
@@ -134,6 +143,7 @@ export class AllocationTable implements AllocationView {
     const { ip } = allocation;
     const before = this.#allocations.get(ip);
     this.#allocations.set(ip, allocation);
+    this.listing.put(allocation);
     this.setPhase(ip, phase);
     if (before === undefined) {
       this.#removeFromFree(ip);
@@ -164,6 +174,7 @@ export class AllocationTable implements AllocationView {
     this.#tally(allocation, -1);
     this.#unindex(allocation);
     this.#allocations.delete(ip);
+    this.listing.drop(ip);
     this.#phases.delete(ip);
     this.#takeOutOfHold(ip);
     const index = this.#topology.subnetIndexOf(ipToNumber(ip));

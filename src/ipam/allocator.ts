@@ -202,14 +202,15 @@ export class Allocator {
   }
 
   /**
-   * Keeps addresses that a living pod carries without a record from being given to another, until it has records or is gone. Who was
-   * promised one of them is not promised anything any more.
+   * Keeps addresses that a living pod carries without a record of its own from being given to another, until it has records or is gone. Who
+   * was promised one of them is not promised anything any more.
    */
   holdCarried(pod: PodFacts): void {
     const isLiving = pod.nodeName !== "" && !podIsFinished(pod);
-    const ips = isLiving ? pod.assignedIps.filter((ip) => this.#table.get(ip) === undefined) : [];
+    const ips = isLiving ? pod.assignedIps.filter((ip) => this.#mayGoToAnother(ip, pod)) : [];
     const held = this.#table.holdOf(pod.uid)?.byZone.get(carriedZone);
-    if (held?.length === ips.length && ips.every((ip) => held.includes(ip))) return;
+    const isHeld = (ip: Ip) => held?.includes(ip) === true && this.#table.heldBy(ip) === pod.uid;
+    if (held?.length === ips.length && ips.every(isHeld)) return;
     if (held === undefined && ips.length === 0) return;
     for (const ip of ips) {
       const promisedTo = this.#table.heldBy(ip);
@@ -223,6 +224,15 @@ export class Allocator {
       byZone: new Map(ips.length === 0 ? [] : [[carriedZone, ips]]),
       expiresAtMs: Number.POSITIVE_INFINITY,
     });
+  }
+
+  /** No record keeps the address for the pod, by uid or by name, and no administrator keeps it from everybody. */
+  #mayGoToAnother(ip: Ip, pod: PodFacts): boolean {
+    const allocation = this.#table.get(ip);
+    if (allocation === undefined) return true;
+    const { owner, podUid } = allocation;
+    if (podUid === pod.uid || owner.kind === "admin" || owner.kind === "foreign") return false;
+    return owner.kind !== "pod" || podIdText(owner.pod) !== podIdText(pod.id);
   }
 
   /** Gives up what was promised to a pod. */
@@ -575,9 +585,9 @@ export class Allocator {
     const current = this.#table.get(ip);
     const phase = this.#table.phaseOf(ip);
     if (current === undefined) {
-      if (event.kind === "changed") this.#adopt(event.allocation);
-      // It may be a record of our own that was removed since. Nobody relies on it before it has been read.
-      if (event.kind === "changed" && !this.#isFollower) void this.#confirm(ip);
+      if (event.kind === "removed") return;
+      if (this.#isFollower) this.#adopt(event.allocation);
+      else void this.#confirm(event.allocation);
       return;
     }
     if (isWriting(phase)) {
@@ -609,20 +619,26 @@ export class Allocator {
     });
   }
 
-  async #confirm(ip: Ip): Promise<void> {
-    const adopted = this.#table.get(ip);
-    this.#table.setPhase(ip, "unsettled");
+  /** An unknown record is taken at once. It may be one of our own that was removed since: nobody is told of it before it was read. */
+  async #confirm(seen: Allocation): Promise<void> {
+    const { ip } = seen;
+    this.#table.put(seen, "unsettled");
+    const isOpen = () => this.#table.get(ip) === seen && this.#table.phaseOf(ip) === "unsettled";
     let found: Allocation | undefined;
     try {
       found = await this.#ports.store.read(ip);
     } catch (error) {
       this.#ports.log.warn("record could not be read after it was seen", { ip }, error);
+      if (isOpen()) this.#tell({ before: undefined, after: seen, origin: "store" });
       return;
     }
-    if (adopted === undefined || this.#table.get(ip) !== adopted) return;
-    if (this.#table.phaseOf(ip) !== "unsettled") return;
-    if (found !== undefined) this.#settle(ip, adopted, found);
-    else this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    if (!isOpen()) return;
+    if (found === undefined) {
+      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+      return;
+    }
+    this.#table.put(found, "idle");
+    this.#tell({ before: undefined, after: found, origin: "store" });
   }
 
   #adopt(allocation: Allocation): void {
