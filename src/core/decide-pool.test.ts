@@ -213,6 +213,14 @@ test("an address that is only being written costs a pool none that it has", () =
   );
 });
 
+test("an address whose record may be gone costs a pool none that it has", () => {
+  const table = aTable(unused("10.0.1.2"), used("10.0.1.3"), used("10.0.2.2"));
+  for (const phase of ["unsettled", "lost"] as const) {
+    table.setPhase(ip("10.0.2.2"), phase);
+    assert.deepEqual(decidePool(aPool({ size: 2 }), table, bothUsable).release, [], phase);
+  }
+});
+
 test("whatever the pool looks like, nothing in use or promised is released and the size is not passed", () => {
   fc.assert(
     fc.property(

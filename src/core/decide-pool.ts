@@ -6,6 +6,7 @@ import type { AllocationView } from "./allocation-table.ts";
 import type { PoolFacts } from "./facts.ts";
 import type { Ip } from "./ip.ts";
 import { countPoolAddresses } from "./pool-count.ts";
+import { isRecorded } from "./recorded.ts";
 
 /** The namespace in which the API writes pools; a Pool there wins over one of the same name elsewhere. */
 export const poolHomeNamespace = "kube-system";
@@ -48,7 +49,7 @@ export function decidePool(
     .filter((allocation) => view.phaseOf(allocation.ip) !== "leaving");
   // An address that is being added may not come about: only what the store knows costs the pool another one.
   const surplusCount =
-    allocations.filter((allocation) => !isOnlyInMemory(allocation, view)).length - pool.size;
+    allocations.filter((allocation) => isRecorded(allocation, view)).length - pool.size;
   if (surplusCount > 0) {
     const spare = allocations
       .filter(
@@ -71,13 +72,6 @@ export function decidePool(
   const wantedCount = pool.size - total;
   const add = spreadOverSubnets(view, usableSubnets, wantedCount);
   return { add, release: [], missingCount: wantedCount - add.length };
-}
-
-function isOnlyInMemory(allocation: Allocation, view: AllocationView): boolean {
-  const phase = view.phaseOf(allocation.ip);
-  // A lost one has no record any more, whoever may carry the address.
-  if (phase === "lost") return true;
-  return allocation.version === "" && (phase === "writing" || phase === "unsettled");
 }
 
 /** Takes from the subnet with most free addresses each time; IPv4 subnets first where there are any. */

@@ -252,12 +252,24 @@ describe("an error is not a no (rule 3)", () => {
 });
 
 describe("others write too (rules 4 and 5)", () => {
-  it("adopts a record that it does not know, and tells", async () => {
-    const { allocator, changes, free } = aProcess();
+  it("takes the address of a record that it does not know at once, and tells when the record was read", async () => {
+    const { allocator, changes, cluster, free } = aProcess();
     const record = anAllocation({ ip: first, version: "77" });
+    cluster.records.set(first, record);
     allocator.observe({ kind: "changed", allocation: record });
     assert.equal(free().includes(first), false);
+    assert.deepEqual(changes, []);
+    await settle();
     assert.deepEqual(changes, [{ before: undefined, after: record, origin: "store" }]);
+    assert.equal(allocator.view.phaseOf(first), "idle");
+  });
+
+  it("tells nobody of a record that is gone again when its event arrives", async () => {
+    const { allocator, changes, free } = aProcess();
+    allocator.observe({ kind: "changed", allocation: anAllocation({ ip: first, version: "77" }) });
+    await settle();
+    assert.deepEqual(changes, []);
+    assert.equal(free().includes(first), true);
   });
 
   it("adopts the create of an old leader that arrives late, also over a take of its own", async () => {

@@ -177,6 +177,32 @@ describe("policies", () => {
     assert.deepEqual(world.lines(), []);
   });
 
+  it("an address that is only being taken costs a workload none that it has", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const { ref, controller } = (workloads["Deployment"] as (typeof workloads)[string])(world, 2);
+    const gone = await world.schedule(aPod({ name: "x-1", policy: "immutable", controller }));
+    await world.schedule(aPod({ name: "x-2", policy: "immutable", controller }));
+    await world.deletePod(gone.id);
+    const before = world.lines();
+    plans.store = ({ name }) =>
+      name === "create" ? { kind: "slow", until: new Promise(() => {}) } : "ok";
+    const third = aPod({ name: "x-3", policy: "immutable", controller });
+    world.cluster.putPod(third);
+    await world.settle();
+    void world.service.allocator
+      .take({
+        addresses: [{ ip: ip("10.0.70.9"), from: "free" }],
+        owner: { kind: "pod", pod: third.id, workload: ref, pool: undefined },
+        policy: "immutable",
+        podUid: third.uid,
+        nodeName: "n1",
+      })
+      .catch(() => {});
+    world.cluster.scale(ref as WorkloadRef, 2);
+    await world.settle();
+    assert.deepEqual(world.lines(), before);
+  });
+
   it("deleting a workload releases what no pod holds any more, under immutable (D-34)", async () => {
     const world = await aWorld();
     for (const policy of ["immutable", "never"] as const) {
@@ -496,6 +522,27 @@ describe("records and pods that do not agree", () => {
     );
     assert.match(conflicts[0]?.message ?? "", /delete pod ns1\/younger/);
     assert.ok(world.metrics.countOf("conflicts", { kind: "address in two pods" }) > 0);
+  });
+
+  it("a record of a pod that does not have the address follows the pod that carries it, and no bind takes it before", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const runs = await world.schedule(aPod({ name: "runs" }));
+    const waits = aPod({ name: "waits" });
+    world.cluster.putPod(waits);
+    await world.settle();
+    // The record was deleted by hand, and then another pod's, given up long ago, arrives.
+    plans.view = ({ name }) => (name === "readPod" ? "fail" : "ok");
+    const owner = { kind: "pod", pod: waits.id, workload: undefined, pool: undefined } as const;
+    putRecord(world, { ip: "10.0.70.2", owner, podUid: waits.uid, nodeName: "n2" });
+    await world.settle();
+    await world.service.reclaim.resync();
+    const reply = await world.bind(waits, "n2");
+    assert.equal(reply.kind, "refused");
+    plans.view = () => "ok";
+    await world.resync();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/runs ${runs.uid} n1 pod-delete`]);
+    assert.deepEqual(await world.bind(waits, "n2"), { kind: "bound" });
+    assert.equal(world.cluster.live.pods.get("ns1/waits")?.assignedIps[0], "10.0.70.3");
   });
 
   it("puts the record of an old leader's late write through reclaim", async () => {

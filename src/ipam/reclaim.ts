@@ -12,6 +12,7 @@ import type { Ip } from "../core/ip.ts";
 import { familyOf } from "../core/ip.ts";
 import type { PodId, WorkloadRef } from "../core/owner.ts";
 import { parsePodIdText, podIdText, workloadIdText } from "../core/owner.ts";
+import { isRecorded } from "../core/recorded.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ClusterEvent, ClusterView } from "../ports/cluster-view.ts";
 import type { EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
@@ -19,6 +20,7 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import { WorldError } from "../ports/world-error.ts";
 import type { AllocationChange, Allocator } from "./allocator.ts";
+import { fieldsOf } from "./allocator.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import { WorkQueue } from "./keyed-queue.ts";
 
@@ -152,7 +154,9 @@ export class Reclaim {
       if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);
     });
     await this.#inSlices([...this.#ports.cluster.pods()], (pod) => {
-      if (this.#lacksRecord(pod)) this.#queue?.add(`pod ${podIdText(pod.id)}`);
+      if (!this.#lacksRecord(pod)) return;
+      allocator.holdCarried(pod);
+      this.#queue?.add(`pod ${podIdText(pod.id)}`);
     });
     this.#reportDoubles();
     await this.whenIdle();
@@ -204,7 +208,7 @@ export class Reclaim {
     if (kind === "pod") {
       const pod = parsePodIdText(id);
       await podQueue.run(id, async () => {
-        this.#dropHoldsOfGone(pod);
+        await this.#dropHoldsOfGone(pod);
         await this.reclaimPod(pod);
         this.#noteLeaving(pod);
         const cached = this.#ports.cluster.pod(pod);
@@ -268,13 +272,14 @@ export class Reclaim {
   }
 
   /** Drops what was promised to a pod that the API server has no more, or is deleting. @returns whether it was dropped */
-  async #dropIfVoid({ pod, podUid }: Hold): Promise<boolean> {
+  async #dropIfVoid({ pod, podUid, expiresAtMs }: Hold): Promise<boolean> {
     const { allocator, cluster, log } = this.#ports;
+    // What a pod carries it has until it is gone.
+    const mayBeLeaving = expiresAtMs === Number.POSITIVE_INFINITY;
     try {
       const live = await cluster.readPod(pod);
-      const mayBeBound =
-        live !== "gone" && live.uid === podUid && !live.isTerminating && !podIsFinished(live);
-      if (mayBeBound) return false;
+      const isThere = live !== "gone" && live.uid === podUid && !podIsFinished(live);
+      if (isThere && (mayBeLeaving || !live.isTerminating)) return false;
     } catch (error) {
       log.warn("a pod with a promise could not be read", { pod: podIdText(pod) }, error);
       return false;
@@ -283,14 +288,14 @@ export class Reclaim {
     return true;
   }
 
-  /** A promise to a pod that is gone or finished is void. */
-  #dropHoldsOfGone(pod: PodId): void {
+  /** A promise to a pod that is gone or finished is void. The pod may also be newer than the cache: the API server is asked. */
+  async #dropHoldsOfGone(pod: PodId): Promise<void> {
     const { allocator, cluster } = this.#ports;
     const cached = cluster.pod(pod);
     for (const hold of [...allocator.view.holds()]) {
       if (podIdText(hold.pod) !== podIdText(pod)) continue;
       if (cached === undefined || cached.uid !== hold.podUid || podIsFinished(cached)) {
-        allocator.dropHold(hold.podUid);
+        await this.#dropIfVoid(hold);
       }
     }
   }
@@ -400,8 +405,8 @@ export class Reclaim {
     let count = 0;
     for (const other of view.ofWorkload(workload)) {
       const inPool = other.owner.kind === "pod" && other.owner.pool !== undefined;
-      if (!inPool && familyOf(other.ip) === family && view.phaseOf(other.ip) !== "leaving")
-        count += 1;
+      // One that is only being taken may not come about: it must not cost the workload another.
+      if (!inPool && familyOf(other.ip) === family && isRecorded(other, view)) count += 1;
     }
     return count;
   }
@@ -540,7 +545,7 @@ export class Reclaim {
       const { view } = allocator;
       const existing = view.get(ip);
       if (existing !== undefined) {
-        if (isOfSomebodyElse(existing, pod)) this.#reportConflict(ip, existing, pod);
+        if (isOfSomebodyElse(existing, pod)) await this.#followCarrier(existing, pod, workload);
         continue;
       }
       if (!view.topology.isConfigured(ip)) {
@@ -567,6 +572,43 @@ export class Reclaim {
       metrics.count("changes", { change: "adopted" });
       log.info("address adopted from the pod that carries it", { ip, pod: podIdText(pod.id) });
     }
+  }
+
+  /**
+   * A living pod carries an address whose record names another. When that is a pod which does not have the address, the record follows the
+   * pod that has it: its Binding came late, after somebody had deleted the record. Otherwise it is reported.
+   */
+  async #followCarrier(
+    existing: Allocation,
+    pod: PodFacts,
+    workload: WorkloadRef | undefined,
+  ): Promise<void> {
+    const { allocator, cluster, log, metrics } = this.#ports;
+    const { ip, owner } = existing;
+    let isTheirs = true;
+    if (owner.kind === "pod" && isBound(existing)) {
+      const other = await cluster.readPod(owner.pod);
+      isTheirs = other !== "gone" && !podIsFinished(other) && other.assignedIps.includes(ip);
+    }
+    if (isTheirs) {
+      this.#reportConflict(ip, existing, pod);
+      return;
+    }
+    metrics.count("repairs", { kind: "record of somebody else" });
+    log.warn("record goes to the pod that carries the address", {
+      ...fieldsOf(existing),
+      carrier: podIdText(pod.id),
+    });
+    await allocator.change(
+      existing,
+      { kind: "pod", pod: pod.id, workload, pool: pod.pool },
+      {
+        podUid: pod.uid,
+        nodeName: pod.nodeName,
+        policy: pod.policy,
+        because: "pod carries the address",
+      },
+    );
   }
 
   /** Two living pods that carry one address: the younger one is named, because the older one was there first. */
