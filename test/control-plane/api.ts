@@ -47,7 +47,7 @@ export type DeleteOptions = {
 };
 
 export type WaitOptions = {
-  /** Upper bound of the wait; 30,000 by default. */
+  /** Upper bound of the wait; {@link DEFAULT_TIMEOUT_MS} by default. */
   readonly timeoutMs?: number;
 };
 
@@ -75,7 +75,13 @@ type Call = {
 
 type Answer = { readonly call: Call; readonly status: number; readonly text: string };
 
-const DEFAULT_TIMEOUT_MS = 30_000;
+/**
+ * Who waits goes on as soon as there is what he waits for, so that the limit is for what never comes. It leaves room for a machine several
+ * times slower than usual, and for the minute and a half after which kube-scheduler tries a pod again that nobody told it about.
+ */
+const DEFAULT_TIMEOUT_MS = 150_000;
+/** Waits that take longer are told on stderr: half a minute for one pod may be a defect, even when the test passes. */
+const TOLD_FROM_MS = 30_000;
 /** An API server that does not answer at all within this time is treated as away. */
 const CALL_TIMEOUT_MS = 60_000;
 
@@ -241,13 +247,16 @@ export class ApiClient {
       look();
     };
     void lookFirst();
+    const startedMs = performance.now();
     const timer = setTimeout(() => {
       void this.#timedOut(what, scope, [...follower.items.values()], timeoutMs).then(
         outcome.reject,
       );
     }, timeoutMs);
     try {
-      return await outcome.promise;
+      const found = await outcome.promise;
+      tellSlow(what, startedMs);
+      return found;
     } finally {
       clearTimeout(timer);
       follower.stop();
@@ -538,12 +547,14 @@ export async function waitUntil<S>(
   options: WaitOptions & { readonly everyMs?: number } = {},
 ): Promise<S> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const deadline = performance.now() + timeoutMs;
+  const startedMs = performance.now();
+  const deadline = startedMs + timeoutMs;
   let last = "";
   for (;;) {
     try {
       const state = await observe();
       if (accept(state)) {
+        tellSlow(what, startedMs);
         return state;
       }
       last = typeof state === "string" ? state : (JSON.stringify(state) ?? String(state));
@@ -554,6 +565,13 @@ export async function waitUntil<S>(
       throw new Error(`waited ${timeoutMs} ms for ${what}; last seen: ${last.slice(0, 6_000)}`);
     }
     await delay(options.everyMs ?? 100);
+  }
+}
+
+function tellSlow(what: string, startedMs: number): void {
+  const tookMs = performance.now() - startedMs;
+  if (tookMs > TOLD_FROM_MS) {
+    process.stderr.write(`slow: waited ${Math.round(tookMs / 1_000)} s for ${what}\n`);
   }
 }
 

@@ -103,18 +103,12 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
 }
 
 /** Waits until the audit finds nothing; the message of a time-out lists what it found. */
-export async function waitForCleanAudit(
-  api: ApiClient,
-  options: { readonly timeoutMs?: number } = {},
-): Promise<void> {
+export async function waitForCleanAudit(api: ApiClient): Promise<void> {
   await waitUntil(
     "a clean audit",
     () => audit(api),
     (problems) => problems.length === 0,
-    {
-      timeoutMs: options.timeoutMs ?? 30_000,
-      everyMs: 200,
-    },
+    { everyMs: 200 },
   );
 }
 

@@ -19,6 +19,8 @@ export type ChildProgram = {
 };
 
 const SETPRIV = "/usr/bin/setpriv";
+/** An API server starts in 5 s; a machine may be many times slower than usual. */
+const START_TIMEOUT_MS = 240_000;
 const living = new Set<ChildProcess>();
 const foldersToRemove = new Set<string>();
 let hasHooks = false;
@@ -86,9 +88,8 @@ export function startProgram(options: {
 export async function waitForProgram(
   program: ChildProgram,
   probe: () => Promise<boolean>,
-  timeoutMs: number,
 ): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     if (!program.isRunning()) {
       throw new Error(`${program.name} ended while starting:\n${tailOf(program.logFile)}`);
@@ -98,7 +99,7 @@ export async function waitForProgram(
     }
     if (performance.now() > deadline) {
       throw new Error(
-        `${program.name} is not ready after ${timeoutMs} ms:\n${tailOf(program.logFile)}`,
+        `${program.name} is not ready after ${START_TIMEOUT_MS} ms:\n${tailOf(program.logFile)}`,
       );
     }
     await delay(40);

@@ -57,11 +57,11 @@ export type ClusterOptions = {
   readonly apiPort?: number;
 };
 
-/** A resync each second, and leases that are over soon. */
+/** A resync each second, and leases that are over soon, but not before a slow machine has renewed them. */
 export const quickFlags: readonly string[] = [
   "--resync-interval=1s",
-  "--leader-elect-lease-duration=4s",
-  "--leader-elect-renew-deadline=3s",
+  "--leader-elect-lease-duration=6s",
+  "--leader-elect-renew-deadline=5s",
   "--leader-elect-retry-period=500ms",
 ];
 
@@ -87,11 +87,7 @@ export type Cluster = {
     },
   ): Promise<void>;
   /** Waits until a workload (label `app`) has exactly so many pods, all Ready. */
-  readyPods(
-    app: string,
-    count: number,
-    options?: { readonly timeoutMs?: number },
-  ): Promise<readonly Pod[]>;
+  readyPods(app: string, count: number): Promise<readonly Pod[]>;
   /** Puts another address configuration into the ConfigMap. */
   configure(floatingips: readonly FloatingIpEntry[] | string): Promise<void>;
   stop(): Promise<void>;
@@ -147,12 +143,11 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       current = await startGalaxyIpam({ kubeconfig, flags, port, apiPort });
       if (restart.isReady !== false) await current.whenReady();
     },
-    readyPods: (app, count, wait = {}) =>
+    readyPods: (app, count) =>
       api.waitFor(
         `${count} ready pods of ${app}`,
         podsOf("default", app),
         (seen) => seen.length === count && seen.every(isReady),
-        { timeoutMs: wait.timeoutMs ?? 60_000 },
       ),
     configure: async (floatingips) => {
       await api.apply(aConfigMap({ floatingips }));

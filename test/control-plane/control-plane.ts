@@ -110,7 +110,6 @@ export type ControlPlane = {
 /** Followed by the process id of the owner, so that left ones can be told from those in use. */
 const FOLDER_PREFIX = "galaxy-control-plane-";
 const LEFT_AFTER_MS = 3_600_000;
-const START_TIMEOUT_MS = 90_000;
 const CONTROLLERS = [
   "deployment",
   "replicaset",
@@ -201,7 +200,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       `--initial-cluster=default=${peerUrl}`,
       ...(options.isDurable === true ? [] : ["--unsafe-no-fsync"]),
     ]);
-    await waitForProgram(program, () => answersOk(`${etcdUrl}/health`), START_TIMEOUT_MS);
+    await waitForProgram(program, () => answersOk(`${etcdUrl}/health`));
   };
 
   const startApiServer = async (): Promise<void> => {
@@ -225,7 +224,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       `--default-unreachable-toleration-seconds=${toleration}`,
     ]);
     const token = tokenOf("admin");
-    await waitForProgram(program, () => answersOk(`${url}/readyz`, token), START_TIMEOUT_MS);
+    await waitForProgram(program, () => answersOk(`${url}/readyz`, token));
   };
 
   const startControllerManager = async (): Promise<void> => {
@@ -252,7 +251,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       "--large-cluster-size-threshold=0",
     ]);
     const healthUrl = `https://127.0.0.1:${port}/healthz`;
-    await waitForProgram(program, () => answersOk(healthUrl), START_TIMEOUT_MS);
+    await waitForProgram(program, () => answersOk(healthUrl));
   };
 
   const startScheduler = async (scheduler: SchedulerOptions = {}): Promise<void> => {
@@ -271,7 +270,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       `--cert-dir=${join(folder, "scheduler-certificates")}`,
     ]);
     const healthUrl = `https://127.0.0.1:${port}/healthz`;
-    await waitForProgram(program, () => answersOk(healthUrl), START_TIMEOUT_MS);
+    await waitForProgram(program, () => answersOk(healthUrl));
   };
 
   const stop = async (): Promise<void> => {
@@ -462,7 +461,7 @@ async function distinctPorts(): Promise<readonly [number, number, number]> {
 function answersOk(url: string, token?: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    const options = { headers, agent: false as const, timeout: 5_000 };
+    const options = { headers, agent: false as const, timeout: 15_000 };
     const request = url.startsWith("https:")
       ? httpsRequest(url, { ...options, rejectUnauthorized: false })
       : httpRequest(url, options);

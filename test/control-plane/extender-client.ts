@@ -16,7 +16,10 @@ export type OfferedNode = { readonly name: string; readonly internalIp?: string 
 /** An answer as it came. */
 export type RawAnswer = { readonly status: number; readonly text: string };
 
-/** Posts a body as it stands; `contentType` "" leaves the header out. */
+/** The longest time limit that scenarios give the program is 8 s; who needs so much longer hangs. */
+const ANSWER_LIMIT_MS = 60_000;
+
+/** Posts a body as it stands; `contentType` "" leaves the header out. Rejects with a TimeoutError when there is no answer within a minute. */
 export async function post(
   url: string,
   path: string,
@@ -28,6 +31,7 @@ export async function post(
     // fetch would add a type of its own to a text.
     body: new TextEncoder().encode(body),
     headers: contentType === "" ? {} : { "content-type": contentType },
+    signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
   });
   return { status: answer.status, text: await answer.text() };
 }

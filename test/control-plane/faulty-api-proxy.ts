@@ -5,7 +5,6 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ApiAddress } from "./api.ts";
 
 /** A call as the proxy sees it; `path` is with its query. */
@@ -23,23 +22,21 @@ export type ProxiedCall = {
  * - `status`: it is answered so and never reaches the API server
  * - `lose answer`: the API server does the work, the connection breaks before the answer
  * - `refuse`: the connection breaks before the API server hears of it
- * - `delay`: it reaches the API server this much later
- * - `hang`: it is never answered nor forwarded, until the caller hangs up
+ * - `hold`: it reaches the API server when the fault has ended, if the caller still waits for it then
  * - `too old`: a watch is answered with 200 and one ERROR event 410, as for a version that was compacted
  */
 export type Fault =
   | { readonly kind: "status"; readonly code: number; readonly retryAfterSeconds?: number }
   | { readonly kind: "lose answer" }
   | { readonly kind: "refuse" }
-  | { readonly kind: "delay"; readonly ms: number }
-  | { readonly kind: "hang" }
+  | { readonly kind: "hold" }
   | { readonly kind: "too old" };
 
 /** A fault in force. */
 export type InForce = {
   /** How many calls it has hit. */
   count(): number;
-  /** Ends it. */
+  /** Ends it; what it held goes on. */
   end(): void;
 };
 
@@ -63,29 +60,36 @@ export type FaultyApiProxy = {
   stop(): Promise<void>;
 };
 
+type FaultInForce = {
+  readonly matches: (call: ProxiedCall) => boolean;
+  readonly fault: Fault;
+  left: number;
+  hits: number;
+  readonly ended: PromiseWithResolvers<void>;
+};
+
 /** Starts the proxy; it answers 502 until it is told where to forward to. */
 export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
   const sockets = new Set<Socket>();
   const watches = new Set<ServerResponse>();
   const seen: ProxiedCall[] = [];
-  const faults = new Set<{
-    readonly matches: (call: ProxiedCall) => boolean;
-    readonly fault: Fault;
-    left: number;
-    hits: number;
-  }>();
+  const faults = new Set<FaultInForce>();
   let target: ApiAddress | undefined;
   let agent: Agent | undefined;
 
-  const faultOf = (call: ProxiedCall): Fault | undefined => {
+  const faultOf = (call: ProxiedCall): FaultInForce | undefined => {
     for (const entry of faults) {
       if (entry.left > 0 && entry.matches(call)) {
         entry.left -= 1;
         entry.hits += 1;
-        return entry.fault;
+        return entry;
       }
     }
     return undefined;
+  };
+  const endFault = (entry: FaultInForce): void => {
+    faults.delete(entry);
+    entry.ended.resolve();
   };
 
   const forward = (
@@ -129,7 +133,8 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
       isWatch: /[?&]watch=(1|true)(&|$)/.test(path),
     };
     seen.push(call);
-    const fault = faultOf(call);
+    const inForce = faultOf(call);
+    const fault = inForce?.fault;
     switch (fault?.kind) {
       case "status":
         reply.writeHead(fault.code, {
@@ -143,14 +148,13 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
       case "refuse":
         incoming.socket.destroy();
         return;
-      case "hang":
-        return;
       case "too old":
         reply.writeHead(200, { "content-type": "application/json" });
         reply.end(`${JSON.stringify({ type: "ERROR", object: statusObject(410) })}\n`);
         return;
-      case "delay":
-        await delay(fault.ms);
+      case "hold":
+        await inForce?.ended.promise;
+        if (incoming.socket.destroyed) return;
         break;
       case "lose answer":
       case undefined:
@@ -196,11 +200,14 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
       agent = new Agent({ ca: address.ca, keepAlive: true });
     },
     break: (matches, fault, options = {}) => {
-      const entry = { matches, fault, left: options.times ?? Number.POSITIVE_INFINITY, hits: 0 };
+      const left = options.times ?? Number.POSITIVE_INFINITY;
+      const entry = { matches, fault, left, hits: 0, ended: Promise.withResolvers<void>() };
       faults.add(entry);
-      return { count: () => entry.hits, end: () => faults.delete(entry) };
+      return { count: () => entry.hits, end: () => endFault(entry) };
     },
-    heal: () => faults.clear(),
+    heal: () => {
+      for (const entry of faults) endFault(entry);
+    },
     cutWatches: () => {
       const open = [...watches];
       for (const reply of open) reply.destroy();
@@ -208,6 +215,7 @@ export async function startFaultyApiProxy(): Promise<FaultyApiProxy> {
     },
     callsSeen: (matches) => seen.filter(matches).length,
     stop: async () => {
+      for (const entry of faults) endFault(entry);
       for (const socket of sockets) socket.destroy();
       agent?.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -225,7 +233,12 @@ export function isRecordWrite(method: string, ip?: string): (call: ProxiedCall) 
 
 /** The Binding of a pod. */
 export function isBindingOf(podName: string): (call: ProxiedCall) => boolean {
-  return (call) => call.method === "POST" && call.path.endsWith(`/pods/${podName}/binding`);
+  return (call) => isBinding(call) && call.path.endsWith(`/pods/${podName}/binding`);
+}
+
+/** The Binding of any pod. */
+export function isBinding(call: ProxiedCall): boolean {
+  return call.method === "POST" && call.path.endsWith("/binding");
 }
 
 function statusObject(code: number): unknown {

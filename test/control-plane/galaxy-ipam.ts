@@ -24,7 +24,7 @@ export type GalaxyIpam = {
   /** Body of a health path of the API port with its status. */
   health(path: "/healthy" | "/livez" | "/readyz"): Promise<{ status: number; text: string }>;
   /** Resolves when /readyz answers 200; throws with the tail of the log after a time. */
-  whenReady(timeoutMs?: number): Promise<void>;
+  whenReady(): Promise<void>;
   /** Value of a metric with exactly these labels; undefined when there is none. */
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number | undefined>;
   signal(signal: NodeJS.Signals): void;
@@ -64,7 +64,7 @@ export async function startGalaxyIpam(options: {
     const answer = await fetch(`${apiUrl}${path}`);
     return { status: answer.status, text: (await answer.text()).trim() };
   };
-  await waitForProgram(child, async () => (await health("/livez")).status === 200, 30_000);
+  await waitForProgram(child, async () => (await health("/livez")).status === 200);
   return {
     pid: child.pid,
     url,
@@ -74,16 +74,13 @@ export async function startGalaxyIpam(options: {
     logFile,
     isRunning: () => child.isRunning(),
     health,
-    whenReady: async (timeoutMs = 30_000) => {
+    whenReady: async () => {
       try {
         await waitUntil(
           "galaxy-ipam to be ready",
           () => health("/readyz"),
           (h) => h.status === 200,
-          {
-            timeoutMs,
-            everyMs: 50,
-          },
+          { everyMs: 50 },
         );
       } catch (error) {
         throw new Error(`${String(error)}\n${tailOf(logFile)}`, { cause: error });
@@ -94,7 +91,7 @@ export async function startGalaxyIpam(options: {
       return valueOf(text, name, labels);
     },
     signal: (signal) => child.signal(signal),
-    stop: (signal) => child.stop(signal, 10_000),
+    stop: (signal) => child.stop(signal, 60_000),
   };
 }
 

@@ -18,7 +18,7 @@ export async function callExtender(
     method: "POST",
     headers,
     body: typeof body === "string" ? body : JSON.stringify(body),
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(60_000),
   });
   const text = await answer.text();
   return { status: answer.status, text, json: readJson(text) };

@@ -90,7 +90,7 @@ export async function startService(
 
 function answersOk(url: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const asked = request(url, { agent: false, timeout: 2_000 }, (response) => {
+    const asked = request(url, { agent: false, timeout: 10_000 }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

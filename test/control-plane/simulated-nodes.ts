@@ -70,6 +70,8 @@ export type SimulatedNodes = {
   succeedPod(pod: PodName): Promise<void>;
   /** Changes a node's label, so that kube-scheduler tries all unschedulable pods again at once instead of within a minute. */
   nudgeScheduler(): Promise<void>;
+  /** Nudges it each second until the work is done: for pods that were refused or whose binds fail while a scenario is still breaking things. */
+  nudgingWhile<T>(work: Promise<T>): Promise<T>;
   /** Kubelets' calls that failed for other reasons than that the pod was gone, and were or will be tried again. */
   failedCalls(): number;
   /** Ends heartbeats and kubelets; the objects stay. */
@@ -244,6 +246,15 @@ export async function startSimulatedNodes(
     return life;
   };
 
+  const nudgeScheduler = async (): Promise<void> => {
+    const [name] = lives.keys();
+    if (name === undefined) {
+      throw new Error("there is no simulated node to change; add one first");
+    }
+    const labels = { "test/nudge": String(++nudges) };
+    await api.patch(nodes, { name }, { metadata: { labels } });
+  };
+
   const reconsiderPodsOf = (node: string): void => {
     for (const pod of follower.items.values()) {
       if (pod.spec.nodeName === node) {
@@ -321,13 +332,15 @@ export async function startSimulatedNodes(
     failPod: (pod, reason = "Evicted") =>
       endPod(pod, { phase: "Failed", reason, message: "the node was low on resource: memory" }),
     succeedPod: (pod) => endPod(pod, { phase: "Succeeded" }),
-    nudgeScheduler: async () => {
-      const [name] = lives.keys();
-      if (name === undefined) {
-        throw new Error("there is no simulated node to change; add one first");
+    nudgeScheduler,
+    nudgingWhile: async (work) => {
+      // The next one comes anyway when the API server is away.
+      const timer = setInterval(() => void nudgeScheduler().catch(() => undefined), 1_000);
+      try {
+        return await work;
+      } finally {
+        clearInterval(timer);
       }
-      const labels = { "test/nudge": String(++nudges) };
-      await api.patch(nodes, { name }, { metadata: { labels } });
     },
     failedCalls: () => failures,
     stop,

@@ -3,14 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  ApiError,
-  floatIpsOf,
-  inParallel,
-  isReady,
-  podsOf,
-  waitUntil,
-} from "../control-plane/api.ts";
+import { ApiError, floatIpsOf, inParallel, podsOf, waitUntil } from "../control-plane/api.ts";
 import { audit, waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type Cluster, startCluster, twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
@@ -44,6 +37,9 @@ const wide = [
   twoSubnets[1] as FloatingIpEntry,
 ];
 
+/** Above the time limits of filter and bind. */
+const SCHEDULER_LIMIT_MS = 12_000;
+
 describe("durability", { skip }, () => {
   let cluster: Cluster;
   let proxy: FaultyApiProxy;
@@ -53,8 +49,8 @@ describe("durability", { skip }, () => {
     cluster = await startCluster({
       floatingips: wide,
       proxy,
-      flags: ["--reuse-delay=1s", "--filter-timeout=2s", "--bind-timeout=5s"],
-      scheduler: { httpTimeoutMs: 8_000 },
+      flags: ["--reuse-delay=1s", "--filter-timeout=4s", "--bind-timeout=8s"],
+      scheduler: { httpTimeoutMs: SCHEDULER_LIMIT_MS },
     });
   });
 
@@ -137,9 +133,9 @@ describe("durability", { skip }, () => {
     loading.abort();
     await Promise.all(loads);
     await api.deleteAll({ kind: pods, namespace: "default", labelSelector: "app=burst" });
-    await cluster.nodes.nudgeScheduler();
-    for (const app of ["churn", "kept"]) await cluster.readyPods(app, 20);
-    await cluster.readyPods("fixed", 20);
+    for (const app of ["churn", "kept", "fixed"]) {
+      await cluster.nodes.nudgingWhile(cluster.readyPods(app, 20));
+    }
     await resyncs(2);
     await waitForCleanAudit(api);
     const owned = (await api.list({ kind: floatingIps })).map(({ spec }) => spec.key);
@@ -185,7 +181,10 @@ describe("durability", { skip }, () => {
       (records) => records.length === 2 && records.some((record) => holderOf(record).Uid === ""),
     );
     assert.equal(left.length, 2);
-    await cluster.plane.startScheduler({ extenderUrl: cluster.ipam().url, httpTimeoutMs: 8_000 });
+    await cluster.plane.startScheduler({
+      extenderUrl: cluster.ipam().url,
+      httpTimeoutMs: SCHEDULER_LIMIT_MS,
+    });
     const again = await cluster.readyPods("db", 2);
     const ipOf = (list: readonly Pod[], name: string) =>
       list.filter(({ metadata }) => metadata.name === name).flatMap(floatIpsOf);
@@ -213,7 +212,7 @@ describe("durability", { skip }, () => {
     if (lost !== "") assert.equal(await bind(url, second, "a1"), "");
     await cluster.readyPods("lost-create", 1);
     await cluster.readyPods("lost-binding", 1);
-    assert.equal((await api.list({ kind: floatingIps })).length, 2);
+    await waitForRecords(api, "two records", "", ({ length }) => length === 2);
     await waitForCleanAudit(api);
     const remove = proxy.break(isRecordWrite("DELETE"), { kind: "lose answer" }, { times: 2 });
     await api.delete(pods, { name: "lost-create", namespace: "default" });
@@ -244,19 +243,22 @@ describe("durability", { skip }, () => {
     ];
     await api.create(aDeployment({ name: "rough", replicas: 20 }));
     await api.create(aDeployment({ name: "firm", replicas: 10, policy: "immutable" }));
-    await delay(1_500);
+    const areHit = (times: number) =>
+      waitUntil(
+        `each fault to hit ${times} calls`,
+        () => faults.map((fault) => fault.count()),
+        (counts) => counts.every((count) => count >= times),
+      );
+    await areHit(10);
     await api.deleteAll({ kind: pods, namespace: "default", labelSelector: "app=rough" });
-    await delay(1_500);
+    await areHit(20);
     await assertNoAddressTwice();
-    for (const fault of faults)
-      assert.ok(fault.count() > 3, `only ${fault.count()} calls were hit`);
     proxy.heal();
-    await cluster.nodes.nudgeScheduler();
-    await cluster.readyPods("rough", 20);
-    await cluster.readyPods("firm", 10);
+    await cluster.nodes.nudgingWhile(cluster.readyPods("rough", 20));
+    await cluster.nodes.nudgingWhile(cluster.readyPods("firm", 10));
     await resyncs(2);
     await waitForCleanAudit(api);
-    assert.equal((await api.list({ kind: floatingIps })).length, 30);
+    await waitForRecords(api, "the records of 30 pods", "", ({ length }) => length === 30);
   });
 
   test("watches that are cut or too old miss nothing", async () => {
@@ -290,12 +292,11 @@ describe("durability", { skip }, () => {
   test("one slow call delays only the pod that it belongs to", async () => {
     const { url } = cluster.ipam();
     const slow = await unscheduledPod("slow");
-    const slowRecord = proxy.break(isBindingOf("slow"), { kind: "delay", ms: 3_000 });
-    const startedMs = performance.now();
-    const slowBind = bind(url, slow, "a1").then((error) => [error, performance.now() - startedMs]);
+    const held = proxy.break(isBindingOf("slow"), { kind: "hold" });
+    const slowBind = bind(url, slow, "a1");
     await waitUntil(
       "the slow call",
-      () => slowRecord.count(),
+      () => held.count(),
       (count) => count === 1,
       { everyMs: 10 },
     );
@@ -305,11 +306,14 @@ describe("durability", { skip }, () => {
       assert.deepEqual((await filterNames(url, pod, ["a1", "a2"])).NodeNames, ["a1", "a2"]);
       assert.equal(await bind(url, pod, "a2"), "");
     });
-    const quickMs = performance.now() - startedMs;
-    assert.ok(quickMs < 2_500, `20 other pods took ${quickMs} ms`);
-    const [error, slowMs] = await slowBind;
-    assert.equal(error, "");
-    assert.ok(Number(slowMs) >= 2_900);
+    // The call is still held: who had to wait for it would have got the error of a bind that takes too long.
+    held.end();
+    await slowBind;
+    await waitUntil(
+      "the slow pod to be bound",
+      () => bind(url, slow, "a1"),
+      (error) => error === "",
+    );
     await waitForCleanAudit(cluster.api);
   });
 
@@ -333,8 +337,7 @@ describe("durability", { skip }, () => {
     const record = await api.get(floatingIps, { name: ip });
     assert.equal(record && holderOf(record).Uid, first.metadata.uid);
     proxy.heal();
-    await cluster.nodes.nudgeScheduler();
-    const [again] = (await cluster.readyPods("s", 1)) as [Pod];
+    const [again] = (await cluster.nodes.nudgingWhile(cluster.readyPods("s", 1))) as [Pod];
     assert.equal(again.metadata.uid, second.metadata.uid);
     assert.deepEqual(floatIpsOf(again), [ip]);
     await waitForCleanAudit(api);
@@ -359,7 +362,7 @@ describe("durability", { skip }, () => {
     } finally {
       await plane.startApiServer();
     }
-    await cluster.ipam().whenReady(20_000);
+    await cluster.ipam().whenReady();
     assert.equal(cluster.ipam().pid, pid);
     await workResumes();
   });
@@ -375,12 +378,11 @@ describe("durability", { skip }, () => {
         "the leader to give up",
         () => cluster.ipam().health("/readyz"),
         ({ status }) => status === 503,
-        { timeoutMs: 10_000 },
       );
     } finally {
       plane.resumeApiServer();
     }
-    await cluster.ipam().whenReady(20_000);
+    await cluster.ipam().whenReady();
     await workResumes();
   });
 
@@ -404,32 +406,21 @@ describe("durability", { skip }, () => {
     await workResumes();
   });
 
-  /** While the API server does not answer: filter within 2 s and bind within 5 s, the flags of this file. */
+  /** While the API server does not answer: filter and bind do, by the time limits in the flags of this file. */
   async function answersInTime(url: string, pod: Pod): Promise<void> {
-    const within = async (limitMs: number, call: Promise<unknown>): Promise<unknown> => {
-      const startedMs = performance.now();
+    const answerOf = async (call: Promise<unknown>): Promise<unknown> => {
       const answer = await call.catch((error: unknown) => String(error));
-      const tookMs = performance.now() - startedMs;
-      assert.ok(tookMs < limitMs + 500, `took ${tookMs} ms`);
+      assert.doesNotMatch(String(answer), /TimeoutError/, "it answers at all");
       return answer;
     };
-    await within(2_000, filterNames(url, pod, ["a1"]));
-    const error = await within(5_000, bind(url, pod, "a1"));
-    assert.notEqual(error, "", "nothing was bound");
+    await answerOf(filterNames(url, pod, ["a1"]));
+    assert.notEqual(await answerOf(bind(url, pod, "a1")), "", "nothing was bound");
   }
 
   async function workResumes(): Promise<void> {
     const { api } = cluster;
     await retried(() => api.create(aDeployment({ name: "resumed", replicas: 5 })));
-    await waitUntil(
-      "five pods with addresses",
-      async () => {
-        await cluster.nodes.nudgeScheduler();
-        return (await api.list(podsOf("default", "resumed"))).filter(isReady).length;
-      },
-      (count) => count === 5,
-      { everyMs: 500 },
-    );
+    await cluster.nodes.nudgingWhile(cluster.readyPods("resumed", 5));
     await waitForCleanAudit(api);
   }
 });

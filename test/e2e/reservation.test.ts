@@ -41,7 +41,6 @@ describe("addresses reserved by the administrator", { skip }, () => {
 
   async function untilSeen(count: number): Promise<void> {
     await waitUntil("the reservation to be seen", adminCount, (seen) => seen === count, {
-      timeoutMs: 5_000,
       everyMs: 20,
     });
   }
