@@ -2,7 +2,6 @@
 // table, from the first question on; free addresses are counted and never made into objects. What a page looks like is wire's affair.
 
 import type { Allocation } from "./allocation.ts";
-import { isBound } from "./allocation.ts";
 import type { Chunk } from "./allocation-order.ts";
 import { AllocationOrder } from "./allocation-order.ts";
 import type { Ip, IpNumber } from "./ip.ts";
@@ -10,8 +9,7 @@ import { compareIpNumbers, ipFromNumber, ipToNumber, predecessor, successor } fr
 import type { IpRange } from "./ip-range.ts";
 import { findRange, intersectRanges, rangeContains, rangeSize, totalSize } from "./ip-range.ts";
 import type { Owner } from "./owner.ts";
-import { OwnerGroups } from "./owner-groups.ts";
-import type { ReleasePolicy } from "./release-policy.ts";
+import { OwnerGroups, policyCount } from "./owner-groups.ts";
 
 /** States that a list can be narrowed to; an address held for a pod counts as free. */
 export type ListedState = "free" | "bound" | "reserved" | "admin" | "draining";
@@ -46,15 +44,12 @@ export type ListedPage = {
   readonly addresses: readonly ListedAddress[];
 };
 
-// A mark: the number of the group, then policy (2 bits), bound, draining.
-const groupShift = 4;
-const boundBit = 4;
-const drainingBit = 8;
-const policyNumbers: Readonly<Record<ReleasePolicy, number>> = {
-  "pod-delete": 0,
-  immutable: 1,
-  never: 2,
-};
+const stateNames = {
+  bound: "Bound",
+  reserved: "Reserved",
+  admin: "Admin",
+  draining: "Draining",
+} as const;
 
 /** Whether entries of a group match: none, all, or those whose pod's name does. */
 const noneMatch = 0;
@@ -63,6 +58,15 @@ const someMatch = 2;
 
 /** Entries that the last step of a query walks through: arrays side by side, in the order of addresses or of pod names. */
 type Segment = { readonly allocations: readonly Allocation[]; readonly marks: readonly number[] };
+
+/** What a query walks through, and how many of it match as far as that is known without a walk. */
+type Source = {
+  readonly segments: readonly Segment[];
+  readonly matches: MarkTest;
+  /** How many addresses of a group are in the segments; undefined when the segments are only a part. */
+  readonly countOf: ((group: number) => number) | undefined;
+  readonly groupCount: number;
+};
 
 /** The orders beside the table. Nothing is kept until {@link AllocationListing.advance} is called first. */
 export class AllocationListing {
@@ -111,7 +115,7 @@ export class AllocationListing {
     const found = this.#byIp.find("", value);
     if (found === undefined) return;
     const before = found.chunk.allocations[found.at] as Allocation;
-    this.#groups.leave((found.chunk.marks[found.at] as number) >>> groupShift);
+    this.#groups.leave(found.chunk.marks[found.at] as number);
     this.#byIp.remove("", value);
     this.#byPodName.remove(podNameOf(before.owner), value);
   }
@@ -141,7 +145,7 @@ export class AllocationListing {
   #enter(allocation: Allocation): void {
     const value = ipToNumber(allocation.ip);
     const name = podNameOf(allocation.owner);
-    const mark = this.#markOf(allocation);
+    const mark = this.#groups.enter(allocation);
     const found = this.#byIp.find("", value);
     if (found === undefined) {
       this.#byIp.insert("", value, allocation, mark);
@@ -149,7 +153,7 @@ export class AllocationListing {
       return;
     }
     const before = found.chunk.allocations[found.at] as Allocation;
-    this.#groups.leave((found.chunk.marks[found.at] as number) >>> groupShift);
+    this.#groups.leave(found.chunk.marks[found.at] as number);
     found.chunk.allocations[found.at] = allocation;
     found.chunk.marks[found.at] = mark;
     const nameBefore = podNameOf(before.owner);
@@ -161,15 +165,6 @@ export class AllocationListing {
       named.chunk.allocations[named.at] = allocation;
       named.chunk.marks[named.at] = mark;
     }
-  }
-
-  #markOf(allocation: Allocation): number {
-    return (
-      (this.#groups.enter(allocation.owner) << groupShift) |
-      policyNumbers[allocation.policy] |
-      (isBound(allocation) ? boundBit : 0) |
-      (allocation.isDraining ? drainingBit : 0)
-    );
   }
 
   /**
@@ -198,24 +193,27 @@ export class AllocationListing {
   /** @param only records that pass this test alone */
   #pageOfRecords(query: ListQuery, only: MarkTest = everything): ListedPage {
     const matching = this.#matchingGroups(query);
-    const states = statesMask(query.state);
     const sortsByName = query.sortBy === "podname" && query.podName === undefined;
+    const isWhole = query.podName === undefined && query.range === undefined;
     let segments = this.#segments(query, sortsByName);
-    if (matching.includes(someMatch)) {
-      segments = [this.#withKeyword(segments, query, matching)];
-    }
+    const hasSome = matching.includes(someMatch);
+    if (hasSome) segments = [this.#withKeyword(segments, query, matching)];
     // From here on an entry matches when its group does.
-    const passes: MarkTest = (mark) =>
-      matching[mark >>> groupShift] !== noneMatch && ((states >>> (mark & 15)) & 1) === 1;
-    const matches: MarkTest = only === everything ? passes : (mark) => passes(mark) && only(mark);
+    const passes: MarkTest = (mark) => matching[mark] !== noneMatch;
+    const source: Source = {
+      segments,
+      matches: only === everything ? passes : (mark) => passes(mark) && only(mark),
+      countOf: isWhole && !hasSome ? (group) => this.#groups.countOf(group) : undefined,
+      groupCount: matching.length,
+    };
     const found =
       sortsByName && query.isDescending
-        ? pageByNameDescending(segments, matches, query)
+        ? pageByNameDescending(source, query)
         : query.sortBy === "namespace"
-          ? this.#pageByBucket(segments, matches, query, this.#namespaceBuckets(query))
+          ? pageByBucket(source, query, this.#namespaceBuckets(query))
           : query.sortBy === "policy"
-            ? this.#pageByBucket(segments, matches, query, policyBuckets(query))
-            : pageInOrder(segments, matches, query);
+            ? pageByBucket(source, query, this.#policyBuckets(query))
+            : pageInOrder(source, query);
     return {
       totalCount: found.totalCount,
       addresses: found.allocations.map((allocation) => ({ ip: allocation.ip, allocation })),
@@ -229,6 +227,8 @@ export class AllocationListing {
     const namespaceId =
       query.namespace === undefined ? undefined : groups.namespaceId(query.namespace);
     if (query.namespace !== undefined && namespaceId === undefined) return matching;
+    const state =
+      query.state === undefined || query.state === "free" ? undefined : stateNames[query.state];
     for (let id = 0; id < matching.length; id += 1) {
       if (namespaceId !== undefined && groups.namespaceOf(id) !== namespaceId) continue;
       const group = groups.at(id);
@@ -236,7 +236,7 @@ export class AllocationListing {
       if (query.appName !== undefined && group.appName !== query.appName) continue;
       if (query.appType !== undefined && group.appType !== query.appType) continue;
       if (query.poolName !== undefined && group.poolName !== query.poolName) continue;
-      if (query.state !== undefined && group.isAdmin !== (query.state === "admin")) continue;
+      if (state !== undefined && group.state !== state) continue;
       if (query.keyword === undefined) {
         matching[id] = allMatch;
         continue;
@@ -285,7 +285,7 @@ export class AllocationListing {
     for (const segment of segments) {
       for (let at = 0; at < segment.marks.length; at += 1) {
         const mark = segment.marks[at] as number;
-        const kind = matching[mark >>> groupShift];
+        const kind = matching[mark];
         if (kind === noneMatch) continue;
         const allocation = segment.allocations[at] as Allocation;
         if (kind === someMatch) {
@@ -304,55 +304,16 @@ export class AllocationListing {
     return {
       count: this.#groups.namespaceCount,
       order: isDescending ? order.toReversed() : order,
-      bucketOf: (mark) => this.#groups.namespaceOf(mark >>> groupShift),
+      bucketOf: (group) => this.#groups.namespaceOf(group),
     };
   }
 
-  /** A sort by something that many entries share: counted first, then only the entries of the page are collected, by address. */
-  #pageByBucket(
-    segments: readonly Segment[],
-    matches: (mark: number) => boolean,
-    { offset, limit }: ListQuery,
-    { count, order, bucketOf }: Buckets,
-  ): RecordsPage {
-    const counts = new Uint32Array(count);
-    let totalCount = 0;
-    for (const { marks } of segments) {
-      for (const mark of marks) {
-        if (!matches(mark)) continue;
-        const bucket = bucketOf(mark);
-        counts[bucket] = (counts[bucket] as number) + 1;
-        totalCount += 1;
-      }
-    }
-    // Which part of which bucket is on the page.
-    const parts = new Map<number, { skip: number; take: number; found: Allocation[] }>();
-    let before = 0;
-    for (const bucket of order) {
-      const size = counts[bucket] as number;
-      const skip = Math.max(0, offset - before);
-      const take = Math.min(size - skip, offset + limit - Math.max(before, offset));
-      if (size > skip && take > 0) parts.set(bucket, { skip, take, found: [] });
-      before += size;
-      if (before >= offset + limit) break;
-    }
-    let wanted = 0;
-    for (const part of parts.values()) wanted += part.take;
-    for (const { marks, allocations } of segments) {
-      if (wanted === 0) break;
-      for (let at = 0; at < marks.length && wanted > 0; at += 1) {
-        const mark = marks[at] as number;
-        if (!matches(mark)) continue;
-        const part = parts.get(bucketOf(mark));
-        if (part === undefined || part.found.length === part.take) continue;
-        if (part.skip > 0) part.skip -= 1;
-        else {
-          part.found.push(allocations[at] as Allocation);
-          wanted -= 1;
-        }
-      }
-    }
-    return { totalCount, allocations: [...parts.values()].flatMap(({ found }) => found) };
+  #policyBuckets({ isDescending }: ListQuery): Buckets {
+    return {
+      count: policyCount,
+      order: isDescending ? [2, 1, 0] : [0, 1, 2],
+      bucketOf: (group) => this.#groups.policyRankOf(group),
+    };
   }
 
   // ---- with free addresses ---------------------------------------------------------------------
@@ -396,15 +357,19 @@ export class AllocationListing {
   /** Whether a record has what is sorted by. */
   #namedTest(sortBy: ListQuery["sortBy"]): MarkTest {
     if (sortBy === "ip") return nothing;
-    if (sortBy === "policy") return (mark) => (mark & 3) !== 0;
     const isNamed = new Uint8Array(this.#groups.size);
     for (let id = 0; id < isNamed.length; id += 1) {
       const group = this.#groups.at(id);
       if (group === undefined) continue;
-      const hasName = sortBy === "namespace" ? group.namespace !== "" : group.owner.kind === "pod";
-      isNamed[id] = hasName ? 1 : 0;
+      const has =
+        sortBy === "policy"
+          ? group.policyRank > 0
+          : sortBy === "namespace"
+            ? group.namespace !== ""
+            : group.owner.kind === "pod";
+      isNamed[id] = has ? 1 : 0;
     }
-    return (mark) => isNamed[mark >>> groupShift] === 1;
+    return (mark) => isNamed[mark] === 1;
   }
 
   /** How many records are left out of the walk with free addresses, and how many of the others no range lists. */
@@ -416,15 +381,22 @@ export class AllocationListing {
     let left = 0;
     let leftInside = 0;
     let keptOutside = 0;
+    if (within === undefined && isLeft !== nothing) {
+      for (let id = 0; id < this.#groups.size; id += 1) {
+        if (this.#groups.at(id) !== undefined && isLeft(id)) left += this.#groups.countOf(id);
+      }
+      leftInside = left;
+    }
     for (const { marks, values } of this.#byIp.chunks) {
-      const first = values[0] as IpNumber;
-      const isInsideAsAWhole = isInOneRange(ranges, first, values.at(-1) as IpNumber);
-      if (isInsideAsAWhole && isLeft === nothing) continue;
+      const isInside = isInOneRange(ranges, values[0] as IpNumber, values.at(-1) as IpNumber);
+      // Nothing of such a chunk is outside, and what is inside was counted by groups.
+      if (isInside && (within === undefined || isLeft === nothing)) continue;
       for (let at = 0; at < marks.length; at += 1) {
-        const isIn = isInsideAsAWhole || findRange(ranges, values[at] as IpNumber) >= 0;
-        if (!isIn && within !== undefined && !rangeContains(within, values[at] as IpNumber))
-          continue;
+        const value = values[at] as IpNumber;
+        const isIn = isInside || findRange(ranges, value) >= 0;
+        if (within !== undefined && !rangeContains(within, value)) continue;
         if (!isLeft(marks[at] as number)) keptOutside += isIn ? 0 : 1;
+        else if (within === undefined) leftInside -= isIn ? 0 : 1;
         else {
           left += 1;
           leftInside += isIn ? 1 : 0;
@@ -566,84 +538,123 @@ function isInOneRange(ranges: readonly IpRange[], first: IpNumber, last: IpNumbe
   return index >= 0 && rangeContains(ranges[index] as IpRange, last);
 }
 
-function policyBuckets({ isDescending }: ListQuery): Buckets {
-  return { count: 4, order: isDescending ? [2, 1, 0] : [0, 1, 2], bucketOf: (mark) => mark & 3 };
-}
-
-/** The combinations of the lower bits of a mark that a state admits, as a set of bits. */
-function statesMask(state: ListedState | undefined): number {
-  let mask = 0;
-  for (let bits = 0; bits < 16; bits += 1) {
-    const isHeldByPod = (bits & boundBit) !== 0;
-    const isDraining = isHeldByPod && (bits & drainingBit) !== 0;
-    const isIn =
-      state === undefined ||
-      (state === "bound" && isHeldByPod && !isDraining) ||
-      (state === "draining" && isDraining) ||
-      ((state === "reserved" || state === "admin") && !isHeldByPod);
-    if (isIn) mask |= 1 << bits;
-  }
-  return mask;
-}
-
 /** Whether the name of a pod can complete a keyword behind its key's prefix, which ends in `_`. */
 function mayMatchPods(prefix: string, text: string): boolean {
   const cut = text.lastIndexOf("_") + 1;
   return cut === 0 || prefix.endsWith(text.slice(0, cut));
 }
 
-function podNameOf(owner: Owner): string {
-  return owner.kind === "pod" ? owner.pod.name : "";
+function podNameOf(owner: Owner | undefined): string {
+  return owner?.kind === "pod" ? owner.pod.name : "";
+}
+
+function countMatches({ marks }: Segment, matches: MarkTest): number {
+  let count = 0;
+  for (const mark of marks) if (matches(mark)) count += 1;
+  return count;
+}
+
+function totalOf({ segments, matches, countOf, groupCount }: Source): number {
+  let total = 0;
+  if (countOf === undefined) {
+    for (const segment of segments) total += countMatches(segment, matches);
+    return total;
+  }
+  for (let group = 0; group < groupCount; group += 1) {
+    if (matches(group)) total += countOf(group);
+  }
+  return total;
 }
 
 /** Entries in the order of the segments, or backwards. */
 function pageInOrder(
-  segments: readonly Segment[],
-  matches: MarkTest,
+  source: Source,
   { offset, limit, isDescending, sortBy }: ListQuery,
 ): RecordsPage {
-  const countsOf = segments.map(({ marks }) => {
-    let count = 0;
-    for (const mark of marks) if (matches(mark)) count += 1;
-    return count;
-  });
-  let totalCount = 0;
-  for (const count of countsOf) totalCount += count;
+  const { segments, matches } = source;
+  const totalCount = totalOf(source);
+  const wanted = Math.min(limit, Math.max(0, totalCount - offset));
   const isReversed = isDescending && sortBy === "ip";
-  let skip = isReversed ? Math.max(0, totalCount - offset - limit) : offset;
-  const wanted = isReversed
-    ? Math.max(0, totalCount - offset - skip)
-    : Math.min(limit, Math.max(0, totalCount - offset));
   const allocations: Allocation[] = [];
-  for (const [index, segment] of segments.entries()) {
-    if (allocations.length >= wanted) break;
-    const count = countsOf[index] as number;
-    if (count <= skip) {
-      skip -= count;
-      continue;
+  let skip = offset;
+  for (let step = 0; step < segments.length && allocations.length < wanted; step += 1) {
+    const segment = segments[isReversed ? segments.length - 1 - step : step] as Segment;
+    const { length } = segment.marks;
+    if (skip > 0) {
+      const count = countMatches(segment, matches);
+      if (count <= skip) {
+        skip -= count;
+        continue;
+      }
     }
-    for (let at = 0; at < segment.marks.length && allocations.length < wanted; at += 1) {
-      if (!matches(segment.marks[at] as number)) continue;
+    for (let at = 0; at < length && allocations.length < wanted; at += 1) {
+      const place = isReversed ? length - 1 - at : at;
+      if (!matches(segment.marks[place] as number)) continue;
       if (skip > 0) skip -= 1;
-      else allocations.push(segment.allocations[at] as Allocation);
+      else allocations.push(segment.allocations[place] as Allocation);
     }
   }
-  return { totalCount, allocations: isReversed ? allocations.reverse() : allocations };
+  return { totalCount, allocations };
+}
+
+/** A sort by something that many entries share: counted first, then only the entries of the page are collected, by address. */
+function pageByBucket(
+  source: Source,
+  { offset, limit }: ListQuery,
+  { count, order, bucketOf }: Buckets,
+): RecordsPage {
+  const { segments, matches, countOf, groupCount } = source;
+  const counts = new Uint32Array(count);
+  const countIn = (group: number, by: number): void => {
+    const bucket = bucketOf(group);
+    counts[bucket] = (counts[bucket] as number) + by;
+  };
+  if (countOf === undefined) {
+    for (const { marks } of segments) for (const mark of marks) if (matches(mark)) countIn(mark, 1);
+  } else {
+    for (let group = 0; group < groupCount; group += 1) {
+      if (matches(group)) countIn(group, countOf(group));
+    }
+  }
+  // Which part of which bucket is on the page.
+  const parts = new Map<number, { skip: number; readonly take: number; found: Allocation[] }>();
+  let before = 0;
+  let wanted = 0;
+  for (const bucket of order) {
+    const size = counts[bucket] as number;
+    const skip = Math.max(0, offset - before);
+    const take = Math.min(size - skip, offset + limit - Math.max(before, offset));
+    if (take > 0) {
+      parts.set(bucket, { skip, take, found: [] });
+      wanted += take;
+    }
+    before += size;
+  }
+  const isOnPage = new Uint8Array(count);
+  for (const bucket of parts.keys()) isOnPage[bucket] = 1;
+  for (const { marks, allocations } of segments) {
+    if (wanted === 0) break;
+    for (let at = 0; at < marks.length && wanted > 0; at += 1) {
+      const mark = marks[at] as number;
+      if (!matches(mark)) continue;
+      const bucket = bucketOf(mark);
+      if (isOnPage[bucket] === 0) continue;
+      const part = parts.get(bucket) as NonNullable<ReturnType<typeof parts.get>>;
+      if (part.skip > 0) part.skip -= 1;
+      else {
+        part.found.push(allocations[at] as Allocation);
+        wanted -= 1;
+        if (part.found.length === part.take) isOnPage[bucket] = 0;
+      }
+    }
+  }
+  return { totalCount: before, allocations: [...parts.values()].flatMap(({ found }) => found) };
 }
 
 /** Entries by name backwards, those of one name by address forwards. The segments are in the order of names. */
-function pageByNameDescending(
-  segments: readonly Segment[],
-  matches: MarkTest,
-  { offset, limit }: ListQuery,
-): RecordsPage {
-  let totalCount = 0;
-  const countsOf = segments.map(({ marks }) => {
-    let count = 0;
-    for (const mark of marks) if (matches(mark)) count += 1;
-    totalCount += count;
-    return count;
-  });
+function pageByNameDescending(source: Source, { offset, limit }: ListQuery): RecordsPage {
+  const { segments, matches } = source;
+  const totalCount = totalOf(source);
   const allocations: Allocation[] = [];
   /** Entries of one name, met from the last address to the first. */
   let run: Allocation[] = [];
@@ -657,34 +668,22 @@ function pageByNameDescending(
     run = [];
   };
   for (let index = segments.length - 1; index >= 0 && allocations.length < limit; index -= 1) {
-    const { marks, allocations: entries } = segments[index] as Segment;
-    const count = countsOf[index] as number;
-    // A segment that ends before the page begins is not looked at, but for the run that reaches into the next.
-    const lowest = entries[0];
-    const highest = entries.at(-1);
-    if (
-      count > 0 &&
-      passed + run.length + count <= offset &&
-      lowest !== undefined &&
-      highest !== undefined
-    ) {
-      if (podNameOf(highest.owner) !== runName) endRun();
-      if (podNameOf(lowest.owner) !== podNameOf(highest.owner)) {
-        // All of it but the run at its beginning, whose place is known only with what is before it.
-        const name = podNameOf(lowest.owner);
-        let at = 0;
+    const segment = segments[index] as Segment;
+    const { marks, allocations: entries } = segment;
+    const lowest = podNameOf((entries[0] as Allocation | undefined)?.owner);
+    const highest = podNameOf(entries.at(-1)?.owner);
+    if (passed + run.length < offset && lowest !== highest) {
+      const count = countMatches(segment, matches);
+      if (passed + run.length + count <= offset) {
+        // All of it is before the page, but for the run at its beginning: its place depends on the segment before.
         const kept: Allocation[] = [];
-        for (
-          ;
-          at < marks.length && podNameOf((entries[at] as Allocation).owner) === name;
-          at += 1
-        ) {
+        for (let at = 0; podNameOf(entries[at]?.owner) === lowest; at += 1) {
           if (matches(marks[at] as number)) kept.push(entries[at] as Allocation);
         }
         endRun();
         passed += count - kept.length;
         run = kept.reverse();
-        runName = name;
+        runName = lowest;
         continue;
       }
     }

@@ -1,7 +1,20 @@
-// Who addresses belong to, as small numbers: all pods of one workload in one pool are one group, so that a filter is decided once for
-// each group and not once for each address. Not an index of addresses; allocation-listing.ts keeps those.
+// What addresses have in common, as small numbers: all pods of one workload in one pool with one policy are one group, so that a filter is
+// decided once for each group and not once for each address. Not an index of addresses; allocation-listing.ts keeps those.
 
+import type { Allocation, AllocationState } from "./allocation.ts";
+import { stateOf } from "./allocation.ts";
 import type { Owner } from "./owner.ts";
+import type { ReleasePolicy } from "./release-policy.ts";
+
+/** Policies in the order in which lists sort them. */
+const policyRanks: Readonly<Record<ReleasePolicy, number>> = {
+  "pod-delete": 0,
+  immutable: 1,
+  never: 2,
+};
+
+/** How many policies there are. */
+export const policyCount = 3;
 
 /** What the addresses of a group have in common; "" where there is nothing. */
 export type OwnerGroup = {
@@ -10,7 +23,9 @@ export type OwnerGroup = {
   /** Lower-case kind of the workload. */
   readonly appType: string;
   readonly poolName: string;
-  readonly isAdmin: boolean;
+  readonly state: AllocationState;
+  /** 0 pod-delete, 1 immutable, 2 never. */
+  readonly policyRank: number;
   /** An owner of the group. */
   readonly owner: Owner;
 };
@@ -23,6 +38,7 @@ export class OwnerGroups {
   readonly #counts: number[] = [];
   readonly #freeIds: number[] = [];
   readonly #namespaceOf: number[] = [];
+  readonly #policyRankOf: number[] = [];
   readonly #namespaceIds = new Map<string, number>();
   readonly #namespaces: string[] = [];
   #namespacesInOrder: readonly number[] | undefined;
@@ -40,6 +56,16 @@ export class OwnerGroups {
   /** The number of a group's namespace. */
   namespaceOf(id: number): number {
     return this.#namespaceOf[id] as number;
+  }
+
+  /** The policy of a group: 0 pod-delete, 1 immutable, 2 never. */
+  policyRankOf(id: number): number {
+    return this.#policyRankOf[id] as number;
+  }
+
+  /** How many addresses a group has. */
+  countOf(id: number): number {
+    return this.#counts[id] as number;
   }
 
   /** The number of a namespace; undefined when no address ever belonged there. */
@@ -60,17 +86,20 @@ export class OwnerGroups {
     return this.#namespacesInOrder;
   }
 
-  /** Counts an address of the owner in. @returns the number of its group */
-  enter(owner: Owner): number {
-    const text = textOf(owner);
+  /** Counts an address in. @returns the number of its group */
+  enter(allocation: Allocation): number {
+    const policyRank = policyRanks[allocation.policy];
+    const state = stateOf(allocation);
+    const text = `${policyRank} ${state} ${textOf(allocation.owner)}`;
     let id = this.#idByText.get(text);
     if (id === undefined) {
       id = this.#freeIds.pop() ?? this.#groups.length;
-      const group = groupOf(owner);
+      const group = { ...groupOf(allocation.owner), state, policyRank };
       this.#idByText.set(text, id);
       this.#texts[id] = text;
       this.#groups[id] = group;
       this.#counts[id] = 0;
+      this.#policyRankOf[id] = policyRank;
       this.#namespaceOf[id] = this.#enterNamespace(group.namespace);
     }
     this.#counts[id] = (this.#counts[id] as number) + 1;
@@ -104,8 +133,8 @@ export function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function groupOf(owner: Owner): OwnerGroup {
-  const nobody = { namespace: "", appName: "", appType: "", poolName: "", isAdmin: false, owner };
+function groupOf(owner: Owner): Omit<OwnerGroup, "state" | "policyRank"> {
+  const nobody = { namespace: "", appName: "", appType: "", poolName: "", owner };
   switch (owner.kind) {
     case "pod":
       return {
@@ -125,7 +154,6 @@ function groupOf(owner: Owner): OwnerGroup {
     case "pool":
       return { ...nobody, poolName: owner.pool };
     case "admin":
-      return { ...nobody, isAdmin: true };
     case "foreign":
       return nobody;
     default:
