@@ -3,7 +3,7 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
-import type { AllocationView, EntryPhase, Hold } from "../core/allocation-table.ts";
+import type { EntryPhase, Hold, ListedView } from "../core/allocation-table.ts";
 import { AllocationTable } from "../core/allocation-table.ts";
 import type { PlannedAddress } from "../core/decide-filter.ts";
 import type { PodFacts } from "../core/facts.ts";
@@ -101,7 +101,7 @@ export class Allocator {
   }
 
   /** The address space for questions; it changes only between awaits of the caller. */
-  get view(): AllocationView {
+  get view(): ListedView {
     return this.#table;
   }
 
