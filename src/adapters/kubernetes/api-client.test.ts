@@ -72,10 +72,10 @@ test("a read gives up within its time limit", async () => {
   await withServer(
     (_, response) => sendStatus(response, 503),
     async (client) => {
-      const startedMs = performance.now();
       await failsWith(client.read({ ...readOne, timeLimitMs: 300 }), "API_UNAVAILABLE", false);
-      assert.ok(performance.now() - startedMs < 1500);
     },
+    // With this one the test would not end.
+    { timeLimitMs: 3_600_000 },
   );
 });
 
@@ -97,11 +97,12 @@ test("a write that was answered with a server error is not repeated and may have
 
 test("a write that the server put off with 429 is sent again after the time it asked for", async () => {
   let firstMs = 0;
+  let retryAfter = "1";
   await withServer(
     (_, response) => {
       if (firstMs === 0) {
         firstMs = performance.now();
-        sendJson(response, 429, { kind: "Status" }, { "retry-after": "1" });
+        sendJson(response, 429, { kind: "Status" }, { "retry-after": retryAfter });
       } else {
         sendJson(response, 201, { done: true });
       }
@@ -111,8 +112,9 @@ test("a write that the server put off with 429 is sent again after the time it a
       assert.ok(performance.now() - firstMs >= 990);
       assert.equal(server.seen.length, 2);
       firstMs = 0;
+      retryAfter = "3600";
       const error = await failsWith(
-        client.write({ ...create, timeLimitMs: 500 }),
+        client.write({ ...create, timeLimitMs: 30_000 }),
         "API_UNAVAILABLE",
         false,
       );
@@ -279,23 +281,28 @@ test("requests beyond the rate limit wait, and give up when the wait is longer t
       const startedMs = performance.now();
       await Promise.all([1, 2, 3, 4].map(() => client.read(readOne)));
       assert.ok(performance.now() - startedMs >= 90, "two of four wait for 50 ms each");
+      assert.equal(server.seen.length, 4);
+    },
+    { requestsPerSecond: 20, burst: 2 },
+  );
+  await withServer(
+    (_, response) => sendJson(response, 200, {}),
+    async (client, server) => {
       await Promise.all([client.read(readOne), client.read(readOne)]);
-      const error = await failsWith(
-        client.write({ ...create, timeLimitMs: 5 }),
-        "API_TIMEOUT",
-        false,
-      );
+      const error = await failsWith(client.write(create), "API_TIMEOUT", false);
       assert.match(error.message, /--kube-api-qps/);
-      assert.equal(server.seen.length, 6);
+      assert.equal(server.seen.length, 2);
       // The lease must not wait behind the program's own load.
       assert.equal((await client.read({ ...readOne, isUrgent: true })).kind, "found");
     },
-    { requestsPerSecond: 20, burst: 2 },
+    // The third one would have to wait for a quarter of an hour.
+    { requestsPerSecond: 0.001, burst: 2 },
   );
 });
 
 test("each request is told with method, status and time, also one without an answer", async () => {
   const samples: ApiSample[] = [];
+  const startedMs = performance.now();
   await withServer(
     (request, response) => {
       if (request.method === "GET") sendJson(response, 200, {});
@@ -311,7 +318,8 @@ test("each request is told with method, status and time, also one without an ans
           ["POST", 0],
         ],
       );
-      assert.ok(samples.every(({ seconds }) => seconds >= 0 && seconds < 2));
+      const passed = (performance.now() - startedMs) / 1_000;
+      assert.ok(samples.every(({ seconds }) => seconds >= 0 && seconds <= passed));
     },
     { onRequest: (sample) => samples.push(sample) },
   );

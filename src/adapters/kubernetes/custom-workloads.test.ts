@@ -130,7 +130,7 @@ function settles(
   accept: (state: WorkloadState) => boolean,
   of: WorkloadRef = ref,
 ): Promise<WorkloadState> {
-  return waitUntil("the state", () => kinds.state(of), accept, { everyMs: 2, timeoutMs: 5000 });
+  return waitUntil("the state", () => kinds.state(of), accept, { everyMs: 2 });
 }
 
 const hasReplicas = (count: number | undefined) => (state: WorkloadState) =>

@@ -89,7 +89,7 @@ async function shows(cache: WatchCache<Thing>, ...names: readonly string[]): Pro
     `the cache to hold ${names.join(", ")}`,
     () => [...cache.values()].map(({ name }) => name).toSorted(),
     (seen) => seen.join() === names.toSorted().join(),
-    { everyMs: 2, timeoutMs: 5000 },
+    { everyMs: 2 },
   );
 }
 
@@ -146,7 +146,7 @@ test("a list that fails in every way is tried again until it works", async () =>
       return sendJson(response, 200, list(9, [thing("a", 1)]));
     },
     async ({ cache }) => {
-      await waitUntil("the list", () => cache.watch.isSynced, Boolean, { timeoutMs: 20_000 });
+      await waitUntil("the list", () => cache.watch.isSynced, Boolean);
       await shows(cache, "a");
       assert.equal(failures.length, 0);
       await waitUntil("the watch", () => cache.watch.isWatching, Boolean);
@@ -412,6 +412,7 @@ test("stopping ends a watch, a stalled list and a pause, and nothing is told aft
 });
 
 test("how long nothing was heard is known", async () => {
+  const startedMs = performance.now();
   await withCache(
     (request, response) => {
       if (!isWatch(request)) sendJson(response, 200, list(1, []));
@@ -420,7 +421,7 @@ test("how long nothing was heard is known", async () => {
     async ({ server, cache }) => {
       await waitUntil("the watch", () => cache.watch.isWatching, Boolean, { everyMs: 2 });
       const heardMs = cache.watch.lastContactMs;
-      assert.ok(performance.now() - heardMs < 5000);
+      assert.ok(heardMs >= startedMs && heardMs <= performance.now());
       server.script = (_request, response) => {
         response.socket?.destroy();
       };
