@@ -162,7 +162,7 @@ export function parseScenario(file: string, text: string): ScenarioParse {
 class Reader {
   readonly #file: string;
   readonly #lines: readonly string[];
-  readonly #problems: string[] = [];
+  readonly #problems: { readonly line: number; readonly text: string }[] = [];
   #at = 0;
 
   constructor(file: string, text: string) {
@@ -217,7 +217,11 @@ class Reader {
       this.#problem(1, 'nothing is expected; add "expect …:" tables, or it could never fail');
     }
     if (title === undefined || nodes === undefined || this.#problems.length > 0) {
-      return { kind: "problems", problems: this.#problems };
+      const sorted = this.#problems.toSorted((a, b) => a.line - b.line);
+      return {
+        kind: "problems",
+        problems: sorted.map(({ line, text }) => `${this.#file}:${line}: ${text}`),
+      };
     }
     return { kind: "scenario", scenario: { file: this.#file, title, subnets, nodes, steps } };
   }
@@ -238,7 +242,7 @@ class Reader {
   }
 
   #problem(line: number, text: string): void {
-    this.#problems.push(`${this.#file}:${line}: ${text}`);
+    this.#problems.push({ line, text });
   }
 
   #try(line: number, read: () => void): void {

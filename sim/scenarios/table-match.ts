@@ -97,7 +97,7 @@ export function matchCell(
 ): Bindings | undefined {
   const names: string[] = [];
   const pattern = expected.replaceAll(
-    /\$([a-z][a-z0-9-]*)|\*|[\\^$.*+?()[\]{}|]/g,
+    /\$([a-z][a-z0-9]*)|\*|[\\^$.*+?()[\]{}|]/g,
     (part, name: string | undefined) => {
       if (part === "*") return ".*";
       if (name === undefined) return `\\${part}`;
@@ -124,7 +124,7 @@ export function matchCell(
 /** Puts the values of bound `$names` into a text. @returns undefined when a name has no value yet */
 export function fillIn(text: string, bindings: Bindings): string | undefined {
   let isWhole = true;
-  const filled = text.replaceAll(/\$([a-z][a-z0-9-]*)/g, (part, name: string) => {
+  const filled = text.replaceAll(/\$([a-z][a-z0-9]*)/g, (part, name: string) => {
     const value = bindings.get(name);
     if (value === undefined) isWhole = false;
     return value ?? part;
@@ -133,5 +133,5 @@ export function fillIn(text: string, bindings: Bindings): string | undefined {
 }
 
 function escaped(text: string): string {
-  return text.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+  return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&");
 }
