@@ -550,6 +550,29 @@ test("own addresses pin the pod to nodes that may use them", () => {
   assert.equal(planText(planForZone(other, table, zone80)), "10.0.80.2 free");
 });
 
+test("of two addresses of a name that used last pins the pod, whatever a late write left in another subnet", () => {
+  const kept = {
+    owner: podOwner({ name: "db-0", workload: statefulSet }),
+    policy: "immutable",
+    podUid: "",
+    nodeName: "",
+  } as const;
+  const context = aContext({
+    workload: statefulSet,
+    workloadState: present(1),
+    pod: { name: "db-0", policy: "immutable" },
+  });
+  const table = aTable(
+    anAllocation({ ...kept, ip: "10.0.70.4", updatedAtMs: 1_000 }),
+    anAllocation({ ...kept, ip: "10.0.80.4", updatedAtMs: 2_000 }),
+  );
+  assert.equal(planText(planForZone(context, table, zone80)), "10.0.80.4 own");
+  assert.equal(
+    planText(planForZone(context, table, zone70)),
+    "none: pod ns1/db-0 has 10.0.80.4, which nodes of 10.0.70.0/24 may not use",
+  );
+});
+
 test("own are addresses of this uid, or kept for the name under the same owner", () => {
   const inPool = podOwner({ pool: "lim" });
   const rows: readonly (readonly [Partial<Allocation>, boolean])[] = [

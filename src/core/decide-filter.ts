@@ -9,7 +9,7 @@ import { familyOf, ipToNumber } from "./ip.ts";
 import type { Owner, WorkloadRef } from "./owner.ts";
 import { ordinalOf, podIdText, podsAreInterchangeable, sameOwner } from "./owner.ts";
 import type { Picked, Slot, Tier } from "./pick.ts";
-import { countServable, pickAddresses, slotAccepts, slotsOf } from "./pick.ts";
+import { bestServing, pickAddresses, slotAccepts, slotsOf } from "./pick.ts";
 import { countPoolAddresses } from "./pool-count.ts";
 import type { PodSubnet, Zone } from "./subnets.ts";
 import { describeSubnet } from "./subnets.ts";
@@ -252,10 +252,12 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
     );
   }
   const ownTier = offer(own.filter((allocation) => topology.zoneMayUse(zone, allocation.ip)));
-  // An address that the pod has and still asks for pins it: it must not be traded for one of another subnet.
-  if (countServable(slots, [ownTier]) < countServable(slots, [offer(own)])) {
+  // An address that the pod has and still asks for pins it: it must not be traded for one of another subnet, nor for one that a late write
+  // left to its name.
+  const wanted = bestServing(slots, [offer(own)]);
+  if (!wanted.every((ip) => topology.zoneMayUse(zone, ip))) {
     return none(
-      `pod ${podIdText(pod.id)} has ${own.map((allocation) => allocation.ip).join(", ")}, which nodes of ` +
+      `pod ${podIdText(pod.id)} has ${wanted.join(", ")}, which nodes of ` +
         `${subnets.map(describeSubnet).join(", ")} may not use`,
     );
   }

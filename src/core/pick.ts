@@ -64,9 +64,9 @@ export function pickAddresses(
   return match.every((picked) => picked !== undefined) ? match : undefined;
 }
 
-/** How many slots the tiers can serve at once. */
-export function countServable(slots: readonly Slot[], tiers: readonly Tier[]): number {
-  return matchSlots(slots, tiers).filter((picked) => picked !== undefined).length;
+/** The addresses that serve as many slots as the tiers can serve at once, the best ones first where there is a choice. */
+export function bestServing(slots: readonly Slot[], tiers: readonly Tier[]): readonly Ip[] {
+  return matchSlots(slots, tiers).flatMap((picked) => (picked === undefined ? [] : [picked.ip]));
 }
 
 function matchSlots(slots: readonly Slot[], tiers: readonly Tier[]): (Picked | undefined)[] {

@@ -13,6 +13,7 @@ import {
 } from "../../test/builders.ts";
 import { IpamWorld, type WorldParts } from "../../test/ipam-world.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
+import { ManualClock } from "../adapters/memory/clock.ts";
 import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
 import type { FaultPlan } from "../adapters/memory/faults.ts";
 import { withFaults } from "../adapters/memory/faults.ts";
@@ -543,6 +544,42 @@ describe("records and pods that do not agree", () => {
     assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/runs ${runs.uid} n1 pod-delete`]);
     assert.deepEqual(await world.bind(waits, "n2"), { kind: "bound" });
     assert.equal(world.cluster.live.pods.get("ns1/waits")?.assignedIps[0], "10.0.70.3");
+  });
+
+  it("of two addresses of a name the next pod gets the one that was taken last, not that of a late write", async () => {
+    const clock = new ManualClock();
+    const world = await aWorld({
+      clock,
+      store: (cluster) => {
+        const store = new MemoryAllocationStore(cluster);
+        const update = store.update.bind(store);
+        store.update = async (allocation) => {
+          await clock.pass(1);
+          return update(allocation);
+        };
+        return store;
+      },
+    });
+    const { ref, controller } = (workloads["StatefulSet"] as (typeof workloads)[string])(world, 2);
+    const policy = "immutable";
+    const pod = await world.schedule(aPod({ name: "db-0", policy, controller }));
+    const owner = { kind: "pod", pod: pod.id, workload: ref, pool: undefined } as const;
+    const takenAtMs = world.records()[0]?.updatedAtMs ?? 0;
+    world.cluster.freezeCache();
+    // Given up before the pod got its address, and written now.
+    const late = { owner, policy, podUid: pod.uid, updatedAtMs: takenAtMs - 5_000 } as const;
+    putRecord(world, { ip: "10.0.70.9", ...late });
+    world.cluster.deletePod(pod.id);
+    world.cluster.thawCache();
+    await world.settle();
+    assert.deepEqual(world.lines(), [
+      "10.0.70.2 pod ns1/db-0 - - immutable",
+      "10.0.70.9 pod ns1/db-0 - - immutable",
+    ]);
+    const next = aPod({ name: "db-0", uid: "next", policy, controller });
+    assert.deepEqual((await world.schedule(next)).assignedIps, ["10.0.70.2"]);
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 next n1 immutable"]);
   });
 
   it("puts the record of an old leader's late write through reclaim", async () => {

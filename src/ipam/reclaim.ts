@@ -310,7 +310,8 @@ export class Reclaim {
     const allocations = () => allocator.view.ofPod(pod);
     if (allocations().length === 0) return;
     await allocator.settleUnknown(allocations().map(({ ip }) => ip));
-    const judged = allocations();
+    // Of several that go to the pod's name the one taken last is kept last, so that it is the next pod's: an earlier one is a late write's.
+    const judged = allocations().toSorted((a, b) => a.updatedAtMs - b.updatedAtMs);
     const state = await this.#podState(pod, judged, options.asksApi ?? false);
     for (const { ip } of judged) await this.#reclaimAddress(ip, { pod, state, judged });
   }
