@@ -355,7 +355,7 @@ class Watcher {
       `the watch to tell ${text}`,
       () => this.events.findIndex((event, index) => index >= this.#from && accepted(event)),
       (index) => index >= 0,
-      { everyMs: 5, timeoutMs: 20_000 },
+      { everyMs: 5 },
     );
     this.#from = found + 1;
     if (this.events[found]?.kind === "reset" && wanted.kind !== "reset") {

@@ -346,7 +346,7 @@ function sees<T>(what: string, look: () => T): Promise<T> {
     `the view to show ${what}`,
     look,
     (seen) => seen !== undefined && seen !== false,
-    { everyMs: 5, timeoutMs: 20_000 },
+    { everyMs: 5 },
   );
 }
 
@@ -366,7 +366,7 @@ class Watcher {
       `the watch to tell of ${what}`,
       () => this.events.findIndex((event, index) => index >= this.#from && accept(event)),
       (index) => index >= 0,
-      { everyMs: 5, timeoutMs: 20_000 },
+      { everyMs: 5 },
     );
     this.#from = found + 1;
   }

@@ -87,7 +87,7 @@ export function describeEventRecorder(
           "a count of 3 and five other events",
           events,
           (all) => all.length >= 6 && all.some((event) => event.count === 3),
-          { everyMs: 10, timeoutMs: 20_000 },
+          { everyMs: 10 },
         );
         assert.deepEqual(
           sorted(seen),
@@ -114,10 +114,7 @@ function shown(
   events: EventRecorderBench["events"],
   atLeast: number,
 ): Promise<Awaited<ReturnType<EventRecorderBench["events"]>>> {
-  return waitUntil(`${atLeast} events`, events, (all) => all.length >= atLeast, {
-    everyMs: 10,
-    timeoutMs: 20_000,
-  });
+  return waitUntil(`${atLeast} events`, events, (all) => all.length >= atLeast, { everyMs: 10 });
 }
 
 function sorted<T extends EventNote>(notes: readonly T[]): readonly T[] {

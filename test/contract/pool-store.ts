@@ -144,7 +144,7 @@ export function describePoolStore(name: string, makeBench: () => Promise<PoolSto
           "the version of the status to be seen",
           () => store.all(),
           (pools) => pools[0] !== undefined && pools[0].version !== pool.version,
-          { everyMs: 5, timeoutMs: 20_000 },
+          { everyMs: 5 },
         );
         const current = seen[0] as PoolFacts;
         await store.writeStatus(current, { ...enough });
@@ -173,7 +173,7 @@ export function describePoolStore(name: string, makeBench: () => Promise<PoolSto
             `the watch to tell ${poolName}`,
             () => list.slice(from),
             (names) => names.includes(poolName),
-            { everyMs: 5, timeoutMs: 20_000 },
+            { everyMs: 5 },
           );
         try {
           for (const [writer, poolName] of [
@@ -213,7 +213,7 @@ async function shows(store: PoolStore, wanted: readonly PoolFacts[]): Promise<vo
     `the store to show [${textOf(wanted)}]`,
     () => store.all(),
     (pools) => textOf(pools) === textOf(wanted),
-    { everyMs: 5, timeoutMs: 20_000 },
+    { everyMs: 5 },
   );
   const byName = (a: PoolFacts, b: PoolFacts) => (a.name < b.name ? -1 : 1);
   assert.deepEqual(seen.toSorted(byName), wanted.toSorted(byName));

@@ -310,9 +310,13 @@ describe("the program beside an API server", { skip }, () => {
     assert.equal(await ipam.metric("galaxy_subnet_free_ratio", subnet), 19 / 20);
     for (const func of ["filter", "bind"]) {
       assert.equal(await ipam.metric("galaxy_schedule_latency_count", { func }), 1, func);
+      const counts = [];
       for (const le of ["0.1", "0.2", "0.4", "0.8", "1.6", "3.2", "6.4", "+Inf"]) {
-        assert.equal(await ipam.metric("galaxy_schedule_latency_bucket", { func, le }), 1, le);
+        counts.push((await ipam.metric("galaxy_schedule_latency_bucket", { func, le })) ?? -1);
       }
+      // How long it took is up to the machine.
+      assert.deepEqual([counts[0] === 0 || counts[0] === 1, counts.at(-1)], [true, 1]);
+      assert.deepEqual(counts, counts.toSorted(), "each bucket has what the smaller ones have");
     }
     for (const [name, value] of [
       ["galaxy_holds", 0],
@@ -320,7 +324,12 @@ describe("the program beside an API server", { skip }, () => {
       ["galaxy_leader", 1],
       ["galaxy_config_valid", 1],
     ] as const) {
-      assert.equal(await ipam.metric(name), value, name);
+      // What events asked for may still be under way.
+      await waitUntil(
+        `${name} to be ${value}`,
+        () => ipam.metric(name),
+        (seen) => seen === value,
+      );
     }
     assert.equal(await ipam.metric("galaxy_changes_total", { change: "taken" }), 1);
     assert.equal(await ipam.metric("galaxy_build_info", { version: manifest.version }), 1);
