@@ -156,6 +156,16 @@ describe("the control plane of the tests", { skip }, () => {
     assert.equal(pod?.status.phase, "Pending");
   });
 
+  test("a wait that fails says what was seen last", async () => {
+    await api.create(aPod({ name: "last-seen", nodeName: "n1", wantsFloatIp: false }));
+    const scope = podsOf("default", "last-seen");
+    await api.waitFor("the pod to run", scope, allReady(1));
+    await assert.rejects(
+      api.waitFor("pigs to fly", scope, () => false, { timeoutMs: 3_000 }),
+      /waited 3000 ms for pigs to fly; last seen of pods in namespace default:\n {2}default\/last-seen Running on n1/,
+    );
+  });
+
   test("kube-scheduler asks the extender about pods that want float IPs, and lets it bind them", async () => {
     await using extender = await startExtender(api);
     await plane.startScheduler({ extenderUrl: extender.url });
@@ -251,16 +261,6 @@ describe("the control plane of the tests", { skip }, () => {
     assert.equal(cluster?.server, plane.url);
     const authority = Buffer.from(cluster?.["certificate-authority-data"] ?? "", "base64");
     assert.equal(authority.toString(), await readFile(plane.caFile, "utf8"));
-  });
-
-  test("a wait that fails says what was seen last", async () => {
-    await api.create(aPod({ name: "last-seen", nodeName: "n1", wantsFloatIp: false }));
-    const scope = podsOf("default", "last-seen");
-    await api.waitFor("the pod to run", scope, allReady(1));
-    await assert.rejects(
-      api.waitFor("pigs to fly", scope, () => false, { timeoutMs: 3_000 }),
-      /waited 3000 ms for pigs to fly; last seen of pods in namespace default:\n {2}default\/last-seen Running on n1/,
-    );
   });
 
   test("after stop no program and no file is left", async () => {
