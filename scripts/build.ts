@@ -1,4 +1,4 @@
-// Makes the programs: an executable in dist/bin/ for each file in src/bin/, over shared chunks in dist/lib/.
+// Makes the programs: an executable in dist/bin/ for each file in src/bin/, over shared chunks in dist/lib/; and the page in dist/ui/.
 //   node scripts/build.ts [output folder]
 //
 // Not the host programs for machines without Node; those need another maker.
@@ -10,6 +10,7 @@ import { chmodSync, globSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { buildPage } from "./page-bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = resolve(root, process.argv[2] ?? "dist");
@@ -61,3 +62,5 @@ for (const entry of entries) {
 }
 const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
 console.log(`${entries.length} programs, ${(bytes / 2 ** 20).toFixed(1)} MiB with their chunks`);
+const pageBytes = await buildPage(join(dist, "ui"));
+console.log(`dist/ui: the page, ${(pageBytes / 1024).toFixed(0)} KiB compressed`);

@@ -21,13 +21,14 @@ const STATIC_STEPS: readonly Step[] = [
   { name: "lint", command: "oxlint", args: ["--type-aware", "--deny-warnings"] },
   { name: "types", command: "tsc", args: ["-p", "tsconfig.json"] },
   { name: "types of the pure folders", command: "tsc", args: ["-p", "tsconfig.core.json"] },
+  { name: "types of the page", command: "tsc", args: ["-p", "ui/tsconfig.json"] },
   {
     name: "dependency rules",
     command: "depcruise",
     args: [
       "--config",
       ".dependency-cruiser.mjs",
-      ...["src", "test", "scripts", "bench", "sim"].filter((folder) => existsSync(folder)),
+      ...["src", "test", "scripts", "bench", "sim", "ui"].filter((folder) => existsSync(folder)),
     ],
   },
   { name: "dead code", command: "knip", args: ["--no-config-hints"] },

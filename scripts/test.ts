@@ -111,7 +111,8 @@ const words = args.filter((arg) => !arg.startsWith("-"));
 const ownOptions = ["--unit", "--e2e", "--again"];
 const options = args.filter((arg) => arg.startsWith("-") && !ownOptions.includes(arg));
 
-const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts", "sim/**/*.test.ts"], { cwd: root })
+const files = ["src", "test", "sim", "ui"]
+  .flatMap((folder) => globSync(`${folder}/**/*.test.ts`, { cwd: root }))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   .toSorted();
 const e2eFiles = files.filter((file) => file.startsWith("test/e2e/"));

@@ -2,6 +2,7 @@
 
 import type { Static } from "typebox";
 import { Type } from "typebox";
+import { mostMapCells } from "./address-letters.ts";
 import { endpoint } from "./endpoint.ts";
 
 const subnetFields = {
@@ -40,34 +41,6 @@ export const listSubnets = endpoint({
     },
   },
 });
-
-/** Most cells that one answer of the address map has. */
-export const mostMapCells = 4096;
-
-/** Counts in a cell, in this order; addresses of the cell that no range lists are what is missing to its size. */
-export const cellCounts = [
-  "free",
-  "held",
-  "bound",
-  "reserved",
-  "admin",
-  "draining",
-  "conflict",
-  "unknown",
-] as const;
-
-/** Letters of single addresses; `-` is one that no range lists and no record names. */
-export const addressLetters = {
-  free: "f",
-  held: "h",
-  bound: "b",
-  reserved: "r",
-  admin: "a",
-  draining: "d",
-  conflict: "c",
-  unknown: "u",
-  none: "-",
-} as const;
 
 /** What the addresses of a part of a subnet are used for. */
 export const getAddressMap = endpoint({
