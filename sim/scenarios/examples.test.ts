@@ -75,7 +75,7 @@ type ExtenderConfig = {
 
 test("every verb of the scheduler configurations is answered where galaxy-ipam listens", async () => {
   const configs = examples.flatMap((path) => manifestsOf(path).filter(isSchedulerConfig));
-  assert.deepEqual(configs.map((config) => config["apiVersion"]).toSorted(), [
+  assert.deepEqual(configs.map((config) => String(config["apiVersion"])).toSorted(), [
     "kubescheduler.config.k8s.io/v1",
     "kubescheduler.config.k8s.io/v1beta1",
   ]);
