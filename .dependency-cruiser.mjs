@@ -194,13 +194,12 @@ export default {
     },
     {
       name: "source-is-used-by-source",
-      // The in-memory adapters are the fakes of the tests and the simulator: no program needs to use them. The SQLite stores and
-      // the simulated cluster are waiting for the program without a cluster.
+      // The in-memory adapters are the fakes of the tests and the simulator: no program needs to use them.
       comment: "A file of src that no program reaches is kept alive by its test only.",
       severity: "error",
       module: {
         path: "^src/",
-        pathNot: [TEST_FILE, "^src/bin/", "^src/adapters/(memory|sqlite|simulated)/"],
+        pathNot: [TEST_FILE, "^src/bin/", "^src/adapters/memory/"],
         numberOfDependentsLessThan: 1,
       },
       from: { path: "^src/", pathNot: TEST_FILE },

@@ -4,6 +4,7 @@
 import type { Change, SimApi } from "../src/adapters/simulated/api.ts";
 import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
 import type { SimPod, SimWorkload } from "../src/adapters/simulated/objects.ts";
+import { keyOfRef } from "../src/adapters/simulated/workload-facts.ts";
 import type { Allocation } from "../src/core/allocation.ts";
 import { isBound } from "../src/core/allocation.ts";
 import { poolInForce } from "../src/core/decide-pool.ts";
@@ -15,7 +16,6 @@ import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "..
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
-import { keyOfRef } from "./process.ts";
 
 /** A decision may rest on what was so at most this long ago: a call that was given up may still happen so much later. */
 const graceMs = 60_000;

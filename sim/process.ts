@@ -2,22 +2,18 @@
 // faulty network and lagging watches. It can be killed between any two awaits; what it had sent may still happen.
 
 import type { SimApi } from "../src/adapters/simulated/api.ts";
-import { workloadKey } from "../src/adapters/simulated/keys.ts";
-import type { SimWorkload, WorkloadKind } from "../src/adapters/simulated/objects.ts";
+import type { SimWorkload } from "../src/adapters/simulated/objects.ts";
+import {
+  keyOfRef,
+  ownershipOfPod,
+  replicaSetKeyOf,
+  stateOfWorkload,
+} from "../src/adapters/simulated/workload-facts.ts";
 import type { Allocation } from "../src/core/allocation.ts";
-import type {
-  NodeFacts,
-  PodFacts,
-  PodOwnership,
-  PoolFacts,
-  WorkloadState,
-} from "../src/core/facts.ts";
+import type { NodeFacts, PodFacts, PoolFacts } from "../src/core/facts.ts";
 import type { Ip } from "../src/core/ip.ts";
 import { parseIp } from "../src/core/ip.ts";
-import type { WorkloadRef } from "../src/core/owner.ts";
 import { parsePodIdText, podIdText } from "../src/core/owner.ts";
-import type { ReplicaSetController } from "../src/core/ownership.ts";
-import { replicaSetNameOf, resolveOwnership } from "../src/core/ownership.ts";
 import { IpamService } from "../src/ipam/ipam-service.ts";
 import type { AllocationEvent, AllocationStore } from "../src/ports/allocation-store.ts";
 import type { Clock } from "../src/ports/clock.ts";
@@ -28,7 +24,6 @@ import type { Log } from "../src/ports/log.ts";
 import type { BindOutcome, PodBinder } from "../src/ports/pod-binder.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../src/ports/pool-store.ts";
 import { WorldError } from "../src/ports/world-error.ts";
-import { parseDeployment } from "../src/wire/workload.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { NetworkFaults } from "./network.ts";
 import { Network } from "./network.ts";
@@ -389,19 +384,6 @@ export class SimProcess {
 
   #clusterView(): ClusterView {
     const { api } = this.#parts;
-    const ownership = (pod: PodFacts, replicaSet: SimWorkload | undefined): PodOwnership => {
-      const controller: ReplicaSetController =
-        replicaSet === undefined
-          ? "unknown"
-          : replicaSet.deployment === undefined
-            ? "none"
-            : { deployment: replicaSet.deployment };
-      return resolveOwnership(pod, controller);
-    };
-    const replicaSetKey = (pod: PodFacts) => {
-      const name = replicaSetNameOf(pod);
-      return name === undefined ? "" : workloadKey("replicaset", pod.id.namespace, name);
-    };
     return {
       pod: (id) => this.#pods.items.get(podIdText(id))?.facts,
       pods: () => [...this.#pods.items.values()].map(({ facts }) => facts),
@@ -419,15 +401,16 @@ export class SimProcess {
           false,
           (): NodeFacts | "gone" => api.get("nodes", name)?.facts ?? "gone",
         ),
-      ownershipOf: (pod) => ownership(pod, this.#workloads.items.get(replicaSetKey(pod))),
+      ownershipOf: (pod) =>
+        ownershipOfPod(pod, this.#workloads.items.get(replicaSetKeyOf(pod) ?? "")),
       readOwnershipOf: (pod) =>
         this.network.call(`read the owner of pod ${podIdText(pod.id)}`, false, () =>
-          ownership(pod, api.get("workloads", replicaSetKey(pod))),
+          ownershipOfPod(pod, api.get("workloads", replicaSetKeyOf(pod) ?? "")),
         ),
-      workload: (ref) => stateOf(this.#workloads.items.get(keyOfRef(ref)), ref),
+      workload: (ref) => stateOfWorkload(this.#workloads.items.get(keyOfRef(ref)), ref),
       readWorkload: (ref) =>
         this.network.call(`read ${ref.kind} ${ref.namespace}/${ref.name}`, false, () =>
-          stateOf(api.get("workloads", keyOfRef(ref)), ref),
+          stateOfWorkload(api.get("workloads", keyOfRef(ref)), ref),
         ),
       watch: (listener) => {
         this.#clusterListeners.add(listener);
@@ -435,38 +418,4 @@ export class SimProcess {
       },
     };
   }
-}
-
-/** Where the world keeps the workload that a record or a pod names. */
-export function keyOfRef(ref: WorkloadRef): string {
-  return workloadKey(ref.kind as WorkloadKind, ref.namespace, ref.name);
-}
-
-/** Kinds with a scale subresource. */
-const scalableKinds: ReadonlySet<string> = new Set([
-  "deployment",
-  "replicaset",
-  "statefulset",
-  "tapp",
-]);
-
-function stateOf(workload: SimWorkload | undefined, ref: WorkloadRef): WorkloadState {
-  if (workload === undefined) return { kind: "gone" };
-  return {
-    kind: "present",
-    uid: workload.uid,
-    replicas: scalableKinds.has(ref.kind) ? workload.replicas : undefined,
-    firstOrdinal: workload.firstOrdinal,
-    rolloutDeadlock: rolloutDeadlockOf(workload),
-  };
-}
-
-function rolloutDeadlockOf(workload: SimWorkload): string | undefined {
-  if (workload.kind !== "deployment") return undefined;
-  const { maxSurge, maxUnavailable, replicas, ref } = workload;
-  const state = parseDeployment({
-    metadata: { namespace: ref.namespace, name: ref.name },
-    spec: { replicas, strategy: { rollingUpdate: { maxSurge, maxUnavailable } } },
-  });
-  return state.kind === "present" ? state.rolloutDeadlock : undefined;
 }

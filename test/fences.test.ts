@@ -140,6 +140,7 @@ test("every crossing of a fence is reported under the rule that forbids it", (t)
     "only-doors-call-use-cases: src/adapters/simulated/api.ts → src/ipam/admin.ts",
     "only-doors-call-use-cases: src/adapters/sqlite/store.ts → src/ipam/admin.ts",
     "ports-import-core: src/ports/clock.ts → src/wire/pod.ts",
+    "source-is-used-by-source: src/adapters/simulated/api.ts",
     "source-is-used-by-source: src/core/lonely.ts",
     "source-is-used-by-source: src/core/tested-only.ts",
     "src-does-not-import-its-surroundings: src/adapters/simulated/api.ts → sim/timeline.ts",

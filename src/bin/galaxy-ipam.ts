@@ -18,7 +18,9 @@ import type { Log } from "../ports/log.ts";
 import { WorldError } from "../ports/world-error.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
 import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
+import { openEmbeddedWorld } from "./galaxy-ipam/embedded-world.ts";
 import { openKubernetesWorld } from "./galaxy-ipam/kubernetes-world.ts";
+import type { Doors, World, WorldParts } from "./galaxy-ipam/world.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
 const exitWorld = 1;
@@ -48,11 +50,19 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (parsed.kind === "invalid") return refuse(parsed.problems);
   const { flags } = parsed;
-  const log = createPinoLog({ verbosity: flags.verbosity });
+  const openWorld = namesCluster(flags) ? openKubernetesWorld : openEmbeddedWorld;
+  // Who tries the program in a terminal reads what it says; the lines about addresses come when asked for.
+  const isQuiet = openWorld === openEmbeddedWorld && process.stderr.isTTY && flags.verbosity === 0;
+  const log = createPinoLog({ verbosity: isQuiet ? -1 : flags.verbosity });
   for (const warning of parsed.warnings) log.warn("command line", { warning });
   const fileConfig = await readFileConfig(flags, log);
   if ("problems" in fileConfig) return refuse(fileConfig.problems);
-  await serve(flags, fileConfig, log);
+  await serve({ flags, fileConfig, log, openWorld });
+}
+
+/** Outside a cluster, and without a word about one, the program brings its own. */
+function namesCluster({ kubeconfig, master }: IpamFlags): boolean {
+  return kubeconfig !== "" || master !== "" || process.env["KUBERNETES_SERVICE_HOST"] !== undefined;
 }
 
 function refuse(problems: readonly string[]): void {
@@ -80,7 +90,13 @@ async function readFileConfig(
 }
 
 /** Runs until the process is asked to stop. */
-async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Promise<void> {
+async function serve(parts: {
+  readonly flags: IpamFlags;
+  readonly fileConfig: IpamFileConfig;
+  readonly log: Log;
+  readonly openWorld: (parts: WorldParts) => Promise<World>;
+}): Promise<void> {
+  const { flags, fileConfig, log } = parts;
   const stopping = new AbortController();
   const stopped = new Promise<void>((resolve) =>
     stopping.signal.addEventListener("abort", () => resolve()),
@@ -94,7 +110,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
 
   let startProblem: string | undefined = "starting";
   const metrics = new PrometheusMetrics({ version: manifest.version, withProcessMetrics: true });
-  const world = await openKubernetesWorld({
+  const world = await parts.openWorld({
     flags,
     fileConfig,
     identity,
@@ -155,7 +171,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
           world.watches().find(({ problem }) => problem !== undefined)?.problem,
         );
   const health: Health = {
-    livenessProblem: () => undefined,
+    livenessProblem: () => world.failure(),
     healthProblem: () =>
       problemOfStart() ?? configurationProblem(service, world.configurationProblem()),
     readinessProblem: () => {
@@ -172,7 +188,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     log,
     tls,
     api: {
-      routes: createApiRoutes({ service }),
+      routes: [...createApiRoutes({ service }), ...world.routes],
       readProblem: problemOfStart,
       changeProblem: () => {
         const { isReady, reason } = service.readiness();
@@ -191,13 +207,17 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     bindTimeoutMs: flags.bindTimeoutMs,
   });
 
+  let doors: Doors;
   try {
-    const apiPort = await api.listen({ host: flags.bindAddress, port: flags.apiPort });
-    const port = await extender.listen({ host: flags.bindAddress, port: flags.port });
-    log.info("listening", { address: flags.bindAddress, extender: port, api: apiPort });
+    const host = flags.bindAddress;
+    const apiPort = await api.listen({ host, port: flags.apiPort });
+    const extenderPort = await extender.listen({ host, port: flags.port });
+    log.info("listening", { address: host, extender: extenderPort, api: apiPort });
+    doors = { host: reachable(host), extenderPort, apiPort, certificate: tls?.cert };
   } catch (error) {
     // One port that is open would keep the process alive although it does nothing.
     await api.close();
+    world.close();
     throw error;
   }
 
@@ -223,6 +243,7 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
     const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
     await untilDone(stopping.signal, () => service.follow(), readFailed);
     startProblem = undefined;
+    if (!stopping.signal.aborted) await world.serve(doors, stopping.signal);
   })();
   ready.catch((error: unknown) => {
     log.error("start failed for good", {}, error);
@@ -238,6 +259,12 @@ async function serve(flags: IpamFlags, fileConfig: IpamFileConfig, log: Log): Pr
   await world.stop();
   await api.close();
   world.close();
+}
+
+/** An address under which this machine reaches a port that listens on another one, or on all. */
+function reachable(bindAddress: string): string {
+  if (bindAddress === "0.0.0.0" || bindAddress === "") return "127.0.0.1";
+  return bindAddress === "::" ? "::1" : bindAddress;
 }
 
 /** @param cause why the configuration cannot be read; undefined when it can */

@@ -39,6 +39,8 @@ describe("parseIpamFlags", () => {
       tlsKeyFile: "",
       kubeconfig: "",
       master: "",
+      stateFolder: "",
+      withExample: true,
       kubeApiQps: 1000,
       kubeApiBurst: 2000,
       leaderElect: true,

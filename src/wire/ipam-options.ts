@@ -19,6 +19,10 @@ export type IpamFlags = {
   readonly tlsKeyFile: string;
   readonly kubeconfig: string;
   readonly master: string;
+  /** Where the program without a cluster keeps everything; "" for the folder of {@link defaultStateFolder}. */
+  readonly stateFolder: string;
+  /** Whether the first start without a cluster makes an example. */
+  readonly withExample: boolean;
   readonly kubeApiQps: number;
   readonly kubeApiBurst: number;
   readonly leaderElect: boolean;
@@ -77,6 +81,9 @@ export const defaultFileConfig: IpamFileConfig = {
   floatingipKey: "floatingips",
 };
 
+/** Where the program without a cluster keeps its state unless told otherwise, in the folder in which it was started. */
+export const defaultStateFolder = "galaxy-state";
+
 type FlagType = "text" | "count" | "port" | "switch" | "duration";
 type Flag = {
   readonly type: FlagType;
@@ -106,9 +113,19 @@ const table = {
   kubeconfig: {
     type: "text",
     initial: "",
-    help: "kubeconfig file; without it and --master the service account of the pod is used",
+    help: "kubeconfig file; without it and --master the service account of the pod is used, and outside a cluster a simulated one",
   },
   master: { type: "text", initial: "", help: "URL of the API server; overrides the kubeconfig" },
+  "state-dir": {
+    type: "text",
+    initial: "",
+    help: `folder in which the program without a cluster keeps its state (default ${defaultStateFolder})`,
+  },
+  example: {
+    type: "switch",
+    initial: "true",
+    help: "without a cluster: the first start makes example subnets, nodes and workloads",
+  },
   "leader-elect": {
     type: "switch",
     initial: "true",
@@ -356,6 +373,8 @@ function toFlags(given: ReadonlyMap<FlagName, string>): IpamFlags {
     tlsKeyFile: text("tls-private-key-file"),
     kubeconfig: text("kubeconfig"),
     master: text("master"),
+    stateFolder: text("state-dir"),
+    withExample: parseSwitch(text("example")) ?? true,
     kubeApiQps: number("kube-api-qps"),
     kubeApiBurst: number("kube-api-burst"),
     leaderElect: parseSwitch(text("leader-elect")) ?? true,
@@ -379,6 +398,11 @@ function contradictionsOf(flags: IpamFlags): string[] {
   const problems: string[] = [];
   if (flags.port !== 0 && flags.port === flags.apiPort) {
     problems.push(`--port and --api-port are both ${flags.port}; they are two servers`);
+  }
+  if (flags.stateFolder !== "" && (flags.kubeconfig !== "" || flags.master !== "")) {
+    problems.push(
+      "--state-dir is for the program without a cluster; leave it out, or leave --kubeconfig and --master out",
+    );
   }
   if ((flags.tlsCertFile === "") !== (flags.tlsKeyFile === "")) {
     problems.push("--tls-cert-file and --tls-private-key-file are needed together");

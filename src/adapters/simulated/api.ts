@@ -104,9 +104,10 @@ export class SimApi {
     collection: C,
     key: string,
     change: (value: Objects[C]) => Objects[C],
+    writer = "controller",
   ): void {
     const value = this.get(collection, key);
-    if (value !== undefined) this.put(collection, key, change(value));
+    if (value !== undefined) this.put(collection, key, change(value), writer);
   }
 
   /** Deletes. @returns whether it was there */

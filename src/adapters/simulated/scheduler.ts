@@ -16,7 +16,12 @@ const lastBackoffMs = 10_000;
 /** The scheduler learns so late that a node is down. */
 const nodeGraceMs = 10_000;
 
-type Waiting = { attempts: number; notBeforeMs: number };
+type Waiting = {
+  attempts: number;
+  notBeforeMs: number;
+  /** Why the last attempt found no node; "" before the first. */
+  because: string;
+};
 
 /** Schedules pods through the extender that is ready, as a Service by readiness would choose it. */
 export class Scheduler {
@@ -62,7 +67,7 @@ export class Scheduler {
           // An address may be free now.
           if (pod === undefined) this.#retrySoon();
         } else if (!this.#waiting.has(change.key)) {
-          this.#waiting.set(change.key, { attempts: 0, notBeforeMs: this.#clock.nowMs() });
+          this.#await(change.key);
         }
       } else if (change.collection !== "records") this.#retrySoon();
       this.#plan(0);
@@ -72,6 +77,32 @@ export class Scheduler {
   /** Pods that wait for a node. */
   get waitingCount(): number {
     return this.#waiting.size;
+  }
+
+  /** Takes over the pods that are there. Called once, and not needed when there are none yet. */
+  start(): void {
+    for (const key of this.#api.keys("pods")) {
+      const pod = this.#api.get("pods", key);
+      if (pod?.facts.nodeName === "" && pod.deletedAtMs === undefined) this.#await(key);
+    }
+    this.#plan(0);
+  }
+
+  /** Why the last attempt found no node for a pod; undefined when it does not wait or was not tried yet. */
+  waitsBecause(key: string): string | undefined {
+    const because = this.#waiting.get(key)?.because ?? "";
+    return because === "" ? undefined : because;
+  }
+
+  #await(key: string): void {
+    this.#waiting.set(key, { attempts: 0, notBeforeMs: this.#clock.nowMs(), because: "" });
+  }
+
+  /** Notes why a pod has to wait. @returns false, for a cycle that ends without a node */
+  #refuse(key: string, because: string): false {
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) waiting.because = because;
+    return false;
   }
 
   #retrySoon(): void {
@@ -126,25 +157,28 @@ export class Scheduler {
   /** One scheduling cycle. @returns whether the pod went on to be bound */
   async #cycle(key: string, pod: SimPod): Promise<boolean> {
     const offered = this.#nodesFor(pod);
-    if (offered.length === 0) return false;
+    if (offered.length === 0) return this.#refuse(key, "no node is up that it may run on");
     const nodeNames = offered.map(({ facts }) => facts.name);
     if (!pod.facts.wantsAddress) {
       this.#bindPlainly(key, pod, this.#random.pick(nodeNames));
       return true;
     }
     const extender = this.#extender();
-    if (extender === undefined) return false;
+    if (extender === undefined) return this.#refuse(key, "no extender is ready");
     const request = { pod: pod.facts, nodeNames, internalIpsOf: () => undefined };
     const reply = await this.#within(filterLimitMs, extender.filter(request));
-    if (reply === undefined || reply.kind === "untouched") return false;
+    if (reply === undefined || reply.kind === "untouched") {
+      return this.#refuse(key, "the extender gave no answer");
+    }
     if (reply.kind === "refused") {
       this.#trace(`scheduler: ${key} refused: ${reply.error}`);
-      return false;
+      return this.#refuse(key, reply.error);
     }
     if (reply.passed.length === 0) {
-      this.#trace(`scheduler: ${key} has no node: ${[...reply.failed.values()][0] ?? ""}`);
+      const because = [...reply.failed.values()][0] ?? "";
+      this.#trace(`scheduler: ${key} has no node: ${because}`);
       if (pod.priority > 0) await this.#preempt(extender, pod, offered);
-      return false;
+      return this.#refuse(key, because);
     }
     if (this.#random.chance(this.rejectAfterFilter)) return false;
     const passing = {
@@ -176,7 +210,10 @@ export class Scheduler {
     this.#trace(
       `scheduler: bind ${key} to ${nodeName}: ${reply === undefined ? "no answer" : reply.kind === "bound" ? "bound" : reply.error}`,
     );
-    if (reply?.kind !== "bound") this.#backOff(key);
+    if (reply?.kind !== "bound") {
+      this.#refuse(key, reply === undefined ? "bind gave no answer" : reply.error);
+      this.#backOff(key);
+    }
     this.#plan(1);
   }
 

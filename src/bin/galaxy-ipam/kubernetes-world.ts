@@ -67,6 +67,10 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
   const leadership = election ?? new SoleLeader(identity);
   const configuration = configurationSource(parts, client);
   return {
+    kind: "kubernetes",
+    routes: [],
+    failure: () => undefined,
+    serve: () => Promise.resolve(),
     store,
     pools,
     cluster,

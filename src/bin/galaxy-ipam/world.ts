@@ -1,6 +1,7 @@
 // What galaxy-ipam is put into: a Kubernetes cluster, or one of its own inside the process. A type alone; who makes it is kubernetes-world.ts and
 // embedded-world.ts.
 
+import type { Route } from "../../adapters/http/api/route.ts";
 import type { PrometheusMetrics } from "../../adapters/metrics/prometheus-metrics.ts";
 import type { IpamService } from "../../ipam/ipam-service.ts";
 import type { AllocationStore } from "../../ports/allocation-store.ts";
@@ -30,6 +31,14 @@ export type WorldParts = {
   readonly configure: IpamService["configure"];
 };
 
+/** Where the program listens; `certificate` in PEM when it speaks HTTPS. */
+export type Doors = {
+  readonly host: string;
+  readonly extenderPort: number;
+  readonly apiPort: number;
+  readonly certificate: string | undefined;
+};
+
 /** Something that follows the world, as metrics and health show it. */
 export type Watch = {
   readonly what: string;
@@ -41,13 +50,18 @@ export type Watch = {
 
 /** The world from its opening to its end. Verbs are called once, in the order in which they stand here. */
 export interface World {
+  readonly kind: "kubernetes" | "embedded";
   readonly store: AllocationStore;
   readonly pools: PoolStore;
   readonly cluster: ClusterView;
   readonly binder: PodBinder;
   readonly events: EventRecorder;
   readonly leadership: Leadership;
+  /** Routes of the API that exist in this world only. */
+  readonly routes: readonly Route[];
   watches(): readonly Watch[];
+  /** Why the program has to be started again; undefined when it has not. */
+  failure(): string | undefined;
   /** Why nobody can be chosen as leader; undefined when nothing is wrong. */
   electionProblem(): string | undefined;
   /** Why the configuration cannot be read at present, as far as that is not told as a configuration. */
@@ -62,6 +76,11 @@ export interface World {
   whenClusterIsKnown(): Promise<unknown>;
   /** Begins to lead, or to try to. */
   startElection(): void;
+  /**
+   * Called when the doors are open and everything is known; resolves when whoever started the program was told so, or when `stopping`
+   * is aborted.
+   */
+  serve(doors: Doors, stopping: AbortSignal): Promise<void>;
   /** Ends the election, and gives leadership back. */
   stopElection(): Promise<void>;
   /** Ends everything else. */

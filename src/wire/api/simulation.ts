@@ -3,7 +3,6 @@
 
 import type { Static } from "typebox";
 import { Type } from "typebox";
-import type { EndpointShape } from "./endpoint.ts";
 import { endpoint } from "./endpoint.ts";
 
 /** Names as Kubernetes allows them for workloads and nodes (RFC 1123). */
@@ -404,21 +403,3 @@ export const listSimulatedEvents = endpoint({
     },
   },
 });
-
-/** The operations of this mode, in the order of the documents. */
-export const simulationEndpoints: readonly EndpointShape[] = [
-  getSimulation,
-  listSimulatedWorkloads,
-  createSimulatedWorkload,
-  scaleSimulatedWorkload,
-  rollSimulatedWorkload,
-  deleteSimulatedWorkload,
-  listSimulatedPods,
-  deleteSimulatedPod,
-  listSimulatedNodes,
-  addSimulatedNode,
-  killSimulatedNode,
-  recoverSimulatedNode,
-  deleteSimulatedNode,
-  listSimulatedEvents,
-];

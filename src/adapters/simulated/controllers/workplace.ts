@@ -52,7 +52,8 @@ export function templateHash(revision: number, collisions: number): string {
     .join("");
 }
 
-const groupVersionKinds: Readonly<
+/** How the kinds of this world are called in references. */
+export const groupVersionKinds: Readonly<
   Record<WorkloadKind, Pick<ControllerRef, "apiGroup" | "apiVersion" | "kind">>
 > = {
   deployment: { apiGroup: "apps", apiVersion: "v1", kind: "Deployment" },

@@ -1,9 +1,6 @@
-// `npm start`: galaxy-ipam on a cluster when one is named, else a demonstration of the main job on a real control plane of its own:
-// API server, scheduler and controllers on loopback, simulated nodes, and the extender on its established ports.
+// `npm run demo:cluster`: a demonstration of the main job on a real control plane of its own: API server, scheduler and controllers on loopback,
+// simulated nodes, and the extender on its established ports. `npm start` needs none of these.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { floatIpsOf } from "../test/control-plane/api.ts";
 import { reasonToSkip } from "../test/control-plane/binaries.ts";
 import type { Cluster } from "../test/control-plane/cluster-with-galaxy.ts";
@@ -13,36 +10,14 @@ import { aDeployment, aStatefulSet } from "../test/control-plane/manifests.ts";
 
 const ports = { port: 9040, apiPort: 9041 };
 
-const args = process.argv.slice(2);
-const namesCluster =
-  args.some((arg) => /^--?(kubeconfig|master|help|h|version)(=|$)/.test(arg)) ||
-  process.env["KUBERNETES_SERVICE_HOST"] !== undefined;
-
-if (namesCluster) await runOnCluster();
-else await demonstrate();
-
-/** The program itself with the arguments given; signals reach it because it is in our process group. */
-async function runOnCluster(): Promise<void> {
-  const program = fileURLToPath(new URL("../src/bin/galaxy-ipam.ts", import.meta.url));
-  const child = spawn(process.execPath, [program, ...args], { stdio: "inherit" });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => child.kill(signal));
-  const [code] = (await once(child, "exit")) as [number | null];
-  process.exitCode = code ?? 1;
-}
+await demonstrate();
 
 async function demonstrate(): Promise<void> {
-  if (args.length > 0) {
-    process.stderr.write(
-      `npm start: ${args.join(" ")} needs a cluster; add --kubeconfig FILE, or leave the flags out for the demonstration\n`,
-    );
-    process.exitCode = 2;
-    return;
-  }
   const reason = await reasonToSkip();
   if (reason !== false) {
     process.stderr.write(
-      `npm start: the demonstration needs a Kubernetes control plane, and none can be had: ${reason}\n` +
-        "With a cluster of your own: npm start -- --kubeconfig FILE\n",
+      `demo:cluster: the demonstration needs a Kubernetes control plane, and none can be had: ${reason}\n` +
+        "Without one: npm start. With a cluster of your own: npm start -- --kubeconfig FILE\n",
     );
     process.exitCode = 1;
     return;
