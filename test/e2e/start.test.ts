@@ -11,7 +11,7 @@ import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const startMs = 120_000;
+const startMs = 300_000;
 
 /** Why the demonstration cannot be tried here; false when it can. Its ports are fixed because others rely on them. */
 async function reason(): Promise<string | false> {
