@@ -376,6 +376,49 @@ describe("resync", () => {
     assert.equal(lines[1], "10.0.70.4 pod ns1/db-0 - - immutable");
   });
 
+  it("asks the API server about no address that is kept for a pod name anyway, but about one that is not", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 2 });
+    const queue = world.cluster.putStatefulSet({ namespace: "ns1", name: "queue", replicas: 1 });
+    const pods = [
+      await world.schedule(aPod({ name: "db-0", policy: "immutable", controller: db.controller })),
+      await world.schedule(aPod({ name: "db-1", policy: "immutable", controller: db.controller })),
+      await world.schedule(
+        aPod({ name: "queue-0", policy: "never", controller: queue.controller }),
+      ),
+    ];
+    for (const { id } of pods) world.cluster.deletePod(id);
+    world.cluster.deleteWorkload(queue.ref);
+    await world.settle();
+    const kept = [
+      "10.0.70.2 pod ns1/db-0 - - immutable",
+      "10.0.70.3 pod ns1/db-1 - - immutable",
+      "10.0.70.4 pod ns1/queue-0 - - never",
+    ];
+    assert.deepEqual(world.lines(), kept);
+    const asked: string[] = [];
+    plans.view = ({ name, args }) => {
+      if (name.startsWith("read")) asked.push(`${name} ${JSON.stringify(args)}`);
+      return "ok";
+    };
+    await world.resync();
+    assert.deepEqual(asked, []);
+    assert.deepEqual(world.lines(), kept);
+    // The scaling is missed; the resync finds it and asks before it releases.
+    await world.service.stop();
+    world.cluster.scale(db.ref, 1);
+    await world.settle();
+    world.service.start();
+    await world.service.startLeading();
+    await world.settle();
+    assert.deepEqual(world.lines(), [kept[0], kept[2]]);
+    assert.ok(
+      asked.some((call) => call.startsWith("readPod") && call.includes("db-1")),
+      asked.join(),
+    );
+    assert.ok(!asked.some((call) => call.includes("db-0")), asked.join());
+  });
+
   it("never touches the administrator's or an unknown record (cases 106, 108 and 113, D-5)", async () => {
     const world = await aWorld();
     putRecord(world, { ip: "10.0.70.2", owner: { kind: "admin", key: "sts_ns1_db_db-0" } });

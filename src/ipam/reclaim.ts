@@ -11,7 +11,12 @@ import { podIsFinished } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
 import { familyOf } from "../core/ip.ts";
 import type { PodId, WorkloadRef } from "../core/owner.ts";
-import { parsePodIdText, podIdText, workloadIdText } from "../core/owner.ts";
+import {
+  parsePodIdText,
+  podIdText,
+  podsAreInterchangeable,
+  workloadIdText,
+} from "../core/owner.ts";
 import { isRecorded } from "../core/recorded.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ClusterEvent, ClusterView } from "../ports/cluster-view.ts";
@@ -151,7 +156,9 @@ export class Reclaim {
       });
     }
     await this.#inSlices([...allocator.view.all()], (allocation) => {
-      if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);
+      if (!this.#isPlainlyAlive(allocation) && !this.#isPlainlyKept(allocation)) {
+        this.#look(allocation);
+      }
     });
     await this.#inSlices([...this.#ports.cluster.pods()], (pod) => {
       if (!this.#lacksRecord(pod)) return;
@@ -199,6 +206,24 @@ export class Reclaim {
       pod.nodeName === allocation.nodeName &&
       !this.#isLeftOver(allocation, pod)
     );
+  }
+
+  /**
+   * The same for an address that is kept for a pod name: when it stays even though no such pod is there, nobody has to be asked whether
+   * one is. A pod that comes is an event.
+   */
+  #isPlainlyKept(allocation: Allocation): boolean {
+    const { allocator, cluster } = this.#ports;
+    const { owner } = allocation;
+    if (owner.kind !== "pod" || isBound(allocation)) return false;
+    if (allocator.view.phaseOf(allocation.ip) !== "idle") return false;
+    if (cluster.pod(owner.pod) !== undefined) return false;
+    const workload: WorkloadState =
+      owner.workload !== undefined && needsWorkload(allocation)
+        ? cluster.workload(owner.workload)
+        : { kind: "gone" };
+    if (workload.kind === "unknown") return false;
+    return decideReclaim(this.#factsOf(allocation, { kind: "gone" }, workload)).do === "keep";
   }
 
   async #work(key: string): Promise<void> {
@@ -396,11 +421,14 @@ export class Reclaim {
     );
   }
 
-  /** Addresses of one family that the workload has, used or reserved, pools aside. */
+  /**
+   * Addresses of one family that the workload has, used or reserved, pools aside; 1 for a workload whose addresses belong to pod names,
+   * where the number decides nothing and counting would make each of many ordinals cost as much as all of them.
+   */
   #ownedCount(allocation: Allocation): number {
     const { owner } = allocation;
     const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
-    if (workload === undefined) return 1;
+    if (workload === undefined || !podsAreInterchangeable(workload)) return 1;
     const { view } = this.#ports.allocator;
     const family = familyOf(allocation.ip);
     let count = 0;
