@@ -573,6 +573,17 @@ test("of two addresses of a name that used last pins the pod, whatever a late wr
   );
 });
 
+test("a pod keeps its own address in a pool that has more than its size", () => {
+  const inPool = (name: string, ipText: string) =>
+    anAllocation({ ip: ipText, owner: podOwner({ name, pool: "lim" }), policy: "never" });
+  const context = aContext({
+    pod: { pool: "lim" },
+    poolObject: aPool({ name: "lim", size: 1 }),
+  });
+  const table = aTable(inPool("pod1", "10.0.70.4"), inPool("pod2", "10.0.70.5"));
+  assert.equal(planText(planForZone(context, table, zone70)), "10.0.70.4 own");
+});
+
 test("own are addresses of this uid, or kept for the name under the same owner", () => {
   const inPool = podOwner({ pool: "lim" });
   const rows: readonly (readonly [Partial<Allocation>, boolean])[] = [

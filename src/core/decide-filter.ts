@@ -271,16 +271,16 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
   );
   const freeTier: Tier = (slot, limit) => view.freeFor(slot, zone.subnetIndexes, limit);
   const tiers = [ownTier, heldTier, offer(reserved)];
-  const room = roomForNew(context, view);
   const picked = pickAddresses(slots, [...tiers, freeTier]);
-  const newCount = picked?.filter(
+  if (picked === undefined) return none(noneLeftMessage(context, view, slots, zone));
+  const newCount = picked.filter(
     (choice) => choice.tier === 3 || (choice.tier === 1 && view.get(choice.ip) === undefined),
   ).length;
-  if (picked !== undefined && (newCount as number) <= room) {
-    return { kind: "plan", addresses: picked.map((choice) => planned(choice, view)) };
+  // A pool that was made smaller than what its pods have takes none of that away.
+  if (newCount > 0 && newCount > roomForNew(context, view)) {
+    return none(noRoomMessage(context, view));
   }
-  if (picked !== undefined) return none(noRoomMessage(context, view));
-  return none(noneLeftMessage(context, view, slots, zone));
+  return { kind: "plan", addresses: picked.map((choice) => planned(choice, view)) };
 }
 
 /**

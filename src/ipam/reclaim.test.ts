@@ -625,6 +625,30 @@ describe("records and pods that do not agree", () => {
     assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 next n1 immutable"]);
   });
 
+  it("what a pod carried is free when it is gone, also when that cannot be asked at first", async () => {
+    const { plans, world } = await aFaultyWorld();
+    world.configure([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.8"] })]);
+    // Outside the configuration it gets no record, and is kept from others all the same.
+    const stray = aPod({
+      name: "stray",
+      nodeName: "n1",
+      phase: "Running",
+      assignedIps: ["10.0.70.9"],
+    });
+    world.cluster.putPod(stray);
+    await world.settle();
+    const { view } = world.service.allocator;
+    assert.equal(view.heldBy(ip("10.0.70.9")), stray.uid);
+    plans.view = ({ name }) => (name === "readPod" ? "fail" : "ok");
+    world.cluster.deletePod(stray.id);
+    await world.settle();
+    assert.equal(view.heldBy(ip("10.0.70.9")), stray.uid);
+    plans.view = () => "ok";
+    await world.clock.pass(1_000);
+    await world.settle();
+    assert.equal(view.heldBy(ip("10.0.70.9")), undefined);
+  });
+
   it("puts the record of an old leader's late write through reclaim", async () => {
     const world = await aWorld();
     putRecord(world, { ip: "10.0.70.5" });

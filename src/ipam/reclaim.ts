@@ -297,31 +297,36 @@ export class Reclaim {
   }
 
   /** Drops what was promised to a pod that the API server has no more, or is deleting. @returns whether it was dropped */
-  async #dropIfVoid({ pod, podUid, expiresAtMs }: Hold): Promise<boolean> {
-    const { allocator, cluster, log } = this.#ports;
-    // What a pod carries it has until it is gone.
-    const mayBeLeaving = expiresAtMs === Number.POSITIVE_INFINITY;
+  async #dropIfVoid(hold: Hold): Promise<boolean> {
+    const { allocator, log } = this.#ports;
     try {
-      const live = await cluster.readPod(pod);
-      const isThere = live !== "gone" && live.uid === podUid && !podIsFinished(live);
-      if (isThere && (mayBeLeaving || !live.isTerminating)) return false;
+      if (!(await this.#isVoid(hold))) return false;
     } catch (error) {
-      log.warn("a pod with a promise could not be read", { pod: podIdText(pod) }, error);
+      log.warn("a pod with a promise could not be read", { pod: podIdText(hold.pod) }, error);
       return false;
     }
-    allocator.dropHold(podUid);
+    allocator.dropHold(hold.podUid);
     return true;
   }
 
-  /** A promise to a pod that is gone or finished is void. The pod may also be newer than the cache: the API server is asked. */
+  async #isVoid({ pod, podUid, expiresAtMs }: Hold): Promise<boolean> {
+    const live = await this.#ports.cluster.readPod(pod);
+    if (live === "gone" || live.uid !== podUid || podIsFinished(live)) return true;
+    // What a pod carries it has until it is gone.
+    return live.isTerminating && expiresAtMs !== Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * A promise to a pod that is gone or finished is void. The pod may also be newer than the cache: the API server is asked.
+   * @throws WorldError when it cannot be asked: what a pod carried is held without end, so that it must be asked again
+   */
   async #dropHoldsOfGone(pod: PodId): Promise<void> {
     const { allocator, cluster } = this.#ports;
     const cached = cluster.pod(pod);
     for (const hold of [...allocator.view.holds()]) {
       if (podIdText(hold.pod) !== podIdText(pod)) continue;
-      if (cached === undefined || cached.uid !== hold.podUid || podIsFinished(cached)) {
-        await this.#dropIfVoid(hold);
-      }
+      const mayBeGone = cached === undefined || cached.uid !== hold.podUid || podIsFinished(cached);
+      if (mayBeGone && (await this.#isVoid(hold))) allocator.dropHold(hold.podUid);
     }
   }
 
