@@ -132,6 +132,7 @@ async function serve(parts: {
       resyncMs: flags.resyncIntervalMs ?? fileConfig.resyncIntervalMs,
       reclaimParallelCount,
       queueCapacity,
+      poolNamespace: flags.poolNamespace === "" ? undefined : flags.poolNamespace,
     },
   );
 
@@ -188,7 +189,19 @@ async function serve(parts: {
     log,
     tls,
     api: {
-      routes: [...createApiRoutes({ service }), ...world.routes],
+      routes: createApiRoutes({
+        service,
+        process: {
+          version: manifest.version,
+          instance: identity,
+          mode: world.kind,
+          startedAtMs: clock.nowMs(),
+          configurationSource: configurationSource(flags, fileConfig),
+          leadership,
+          nowMs: () => clock.nowMs(),
+        },
+        more: world.routes,
+      }),
       readProblem: problemOfStart,
       changeProblem: () => {
         const { isReady, reason } = service.readiness();
@@ -275,6 +288,14 @@ function configurationProblem(service: IpamService, cause: string | undefined): 
 
 function withCause(problem: string, cause: string | undefined): string {
   return cause === undefined ? problem : `${problem}: ${cause}`;
+}
+
+/** Where the configuration comes from, in words. */
+function configurationSource(flags: IpamFlags, fileConfig: IpamFileConfig): string {
+  if (flags.floatingipsFile !== "") return `file ${flags.floatingipsFile}`;
+  if (fileConfig.floatingipsText !== undefined) return `file ${flags.configFile.path}`;
+  const { configMapNamespace, configMapName, floatingipKey } = fileConfig;
+  return `ConfigMap ${configMapNamespace}/${configMapName}, key ${floatingipKey}`;
 }
 
 /** Tries until it works or the process stops. */

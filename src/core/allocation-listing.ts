@@ -1,7 +1,7 @@
 // Pages of addresses, filtered and sorted, out of a million without looking at each. It keeps two orders of the allocations beside the
 // table, from the first question on; free addresses are counted and never made into objects. What a page looks like is wire's affair.
 
-import type { Allocation } from "./allocation.ts";
+import type { Allocation, AllocationState } from "./allocation.ts";
 import type { Chunk } from "./allocation-order.ts";
 import { AllocationOrder } from "./allocation-order.ts";
 import type { Ip, IpNumber } from "./ip.ts";
@@ -37,6 +37,9 @@ export type ListQuery = {
 
 /** A line of a page; without an allocation the address is free. */
 export type ListedAddress = { readonly ip: Ip; readonly allocation: Allocation | undefined };
+
+/** Records of a block by their state. */
+export type BlockCounts = Readonly<Record<AllocationState, number>>;
 
 /** A page; `totalCount` beyond 2^53 is the nearest number. */
 export type ListedPage = {
@@ -129,17 +132,33 @@ export class AllocationListing {
     this.#phase = "idle";
   }
 
-  /** Allocations in order of address, from a first to a last one, both included. */
-  *between(range: IpRange): Generator<Allocation> {
-    const place = this.#byIp.placeOf("", range.first);
+  /**
+   * How many addresses of each state lie in each of some blocks of equal size, beside one another.
+   * @param first the first address of the first block
+   */
+  countBlocks(first: IpNumber, blockSize: number, blockCount: number): readonly BlockCounts[] {
+    const blocks = Array.from({ length: blockCount }, () => ({
+      Bound: 0,
+      Reserved: 0,
+      Admin: 0,
+      Draining: 0,
+    }));
+    const place = this.#byIp.placeOf("", first);
     const { chunks } = this.#byIp;
     for (let index = place.chunk; index < chunks.length; index += 1) {
-      const { allocations, values } = chunks[index] as Chunk;
+      const { marks, values } = chunks[index] as Chunk;
       for (let at = index === place.chunk ? place.at : 0; at < values.length; at += 1) {
-        if (!rangeContains(range, values[at] as IpNumber)) return;
-        yield allocations[at] as Allocation;
+        const value = values[at] as IpNumber;
+        if (typeof value !== typeof first) return blocks;
+        const distance =
+          typeof value === "number" ? value - Number(first) : Number(value - BigInt(first));
+        const block = blocks[Math.floor(distance / blockSize)];
+        if (block === undefined) return blocks;
+        const group = this.#groups.at(marks[at] as number);
+        if (group !== undefined) block[group.state] += 1;
       }
     }
+    return blocks;
   }
 
   #enter(allocation: Allocation): void {

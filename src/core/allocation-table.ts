@@ -67,6 +67,8 @@ export interface AllocationView {
 
 /** The view with what only lists need; a view that leaves something out has none. */
 export interface ListedView extends AllocationView {
+  /** Addresses in a phase other than idle. */
+  inPhase(phase: Exclude<EntryPhase, "idle">): Iterable<Ip>;
   /** Pages of addresses; kept from the first question on. */
   readonly listing: AllocationListing;
 }
@@ -254,6 +256,10 @@ export class AllocationTable implements ListedView {
 
   phaseOf(ip: Ip): EntryPhase | undefined {
     return this.#phases.get(ip) ?? (this.#allocations.has(ip) ? "idle" : undefined);
+  }
+
+  *inPhase(phase: Exclude<EntryPhase, "idle">): Generator<Ip> {
+    for (const [ip, found] of this.#phases) if (found === phase) yield ip;
   }
 
   all(): Iterable<Allocation> {

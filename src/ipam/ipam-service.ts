@@ -10,8 +10,12 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { PodBinder } from "../ports/pod-binder.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
+import { Admin } from "./admin.ts";
 import { Allocator } from "./allocator.ts";
+import { Check } from "./check.ts";
+import { Explain } from "./explain.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
+import { PoolAdmin } from "./pool-admin.ts";
 import { Pools } from "./pools.ts";
 import { Reclaim } from "./reclaim.ts";
 import type { Configuration } from "./reconfigure.ts";
@@ -41,6 +45,8 @@ export type IpamSettings = {
   readonly reclaimParallelCount: number;
   /** How many binds and reclaims may run or wait; more are refused and tried again by their caller. */
   readonly queueCapacity: number;
+  /** Where the API writes Pool objects; kube-system by default. */
+  readonly poolNamespace?: string | undefined;
 };
 
 /** What a door says before it lets a request in. */
@@ -56,6 +62,10 @@ export class IpamService {
   readonly reclaim: Reclaim;
   readonly pools: Pools;
   readonly reconfigure: Reconfigure;
+  readonly admin: Admin;
+  readonly poolAdmin: PoolAdmin;
+  readonly explain: Explain;
+  readonly check: Check;
   readonly #ports: IpamPorts;
   readonly #settings: IpamSettings;
   readonly #stops: (() => void)[] = [];
@@ -78,7 +88,25 @@ export class IpamService {
       { parallelCount: settings.reclaimParallelCount, firstRetryMs: 100, lastRetryMs: 30_000 },
     );
     this.pools = new Pools({ allocator, pools: ports.pools, cluster, clock, log });
+    this.admin = new Admin({ allocator, podQueue, cluster, clock, log });
+    this.poolAdmin = new PoolAdmin(
+      { allocator, pools: ports.pools, clock, log, fill: (name) => this.pools.fill(name) },
+      settings.poolNamespace,
+    );
     this.reconfigure = new Reconfigure({ allocator, events, log, metrics });
+    this.explain = new Explain(
+      { allocator, cluster, pools: ports.pools, clock },
+      { reuseDelayMs: settings.reuseDelayMs },
+    );
+    this.check = new Check({
+      allocator,
+      podQueue,
+      cluster,
+      pools: ports.pools,
+      configurationProblems: () => this.reconfigure.status.problems,
+      reclaimPod: (pod) => this.reclaim.reclaimPod(pod, { asksApi: true }),
+      adoptAll: () => this.reclaim.adoptAll(),
+    });
     this.scheduling = new Scheduling(
       {
         allocator,
@@ -230,6 +258,25 @@ export class IpamService {
     this.allocator.follow();
     this.#cancelTimer();
     await Promise.all([this.reclaim.stop(), this.pools.stop()]);
+  }
+
+  /** How much of the cluster is known. */
+  clusterCounts(): {
+    readonly nodeCount: number;
+    readonly podCount: number;
+    readonly poolCount: number;
+  } {
+    const { cluster, pools } = this.#ports;
+    const count = (items: Iterable<unknown>): number => {
+      let found = 0;
+      for (const _ of items) found += 1;
+      return found;
+    };
+    return {
+      nodeCount: count(cluster.nodes()),
+      podCount: count(cluster.pods()),
+      poolCount: pools.all().length,
+    };
   }
 
   /** Whether the scheduler's calls are answered, and if not why. */

@@ -42,7 +42,9 @@ export class Pools {
         onFailure: (key, error) =>
           log.warn("pool could not be kept, it is tried again", { pool: key }, error),
       },
-      (name) => this.#reconcile(name),
+      async (name) => {
+        await this.#reconcile(name);
+      },
     );
     this.resync();
   }
@@ -85,12 +87,27 @@ export class Pools {
     for (const name of this.#hungry) this.#queue?.add(name);
   }
 
-  async #reconcile(name: string): Promise<void> {
+  /**
+   * Looks at one pool now, for somebody who waits for it.
+   * @returns how many addresses it wants and cannot have
+   * @throws WorldError when the store fails; the pool is looked at again
+   */
+  async fill(name: string): Promise<number> {
+    try {
+      return await this.#reconcile(name);
+    } catch (error) {
+      this.#queue?.add(name);
+      throw error;
+    }
+  }
+
+  /** @returns how many addresses the pool lacks */
+  async #reconcile(name: string): Promise<number> {
     const { allocator, pools } = this.#ports;
     const candidates = pools.all().filter((pool) => pool.name === name);
     const pool = poolInForce(candidates);
     this.#hungry.delete(name);
-    if (pool === undefined) return;
+    if (pool === undefined) return 0;
     const usable = this.#usableSubnets();
     // From the decision to the change of memory there is no await.
     const decision = decidePool(pool, allocator.view, usable);
@@ -118,6 +135,7 @@ export class Pools {
     if (results.some((result) => result.status === "fulfilled" && isLost(result.value))) {
       this.#queue?.add(name);
     }
+    return decision.missingCount;
   }
 
   #statusOf(pool: PoolFacts, inForce: PoolFacts, missingCount: number): PoolStatus {

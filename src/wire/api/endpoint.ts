@@ -35,6 +35,8 @@ export type EndpointShape = {
    * stands in the Swagger 1.2 documents.
    */
   readonly isEstablished?: true;
+  /** The type of the operation in Swagger 1.2 where it is not that of answer 200. */
+  readonly swaggerType?: string;
   /** It changes something: only the leader serves it. */
   readonly changes?: true;
   /** Content type of the answer when it is not JSON. */

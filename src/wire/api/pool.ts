@@ -24,6 +24,7 @@ export const putPool = endpoint({
   summary: "Create or update pool",
   access: { verb: "create", resource: "pools" },
   isEstablished: true,
+  swaggerType: "httputil.Resp",
   changes: true,
   body: Type.Object(
     {

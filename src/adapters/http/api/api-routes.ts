@@ -1,14 +1,46 @@
-// All routes that each mode of the program serves, over the use cases. A mode that has more adds them to this list.
+// All routes that each mode of the program serves, over the use cases. A mode that has more hands them over.
 
 import type { IpamService } from "../../../ipam/ipam-service.ts";
+import { checkRoutes } from "./check-routes.ts";
+import { documentRoutes } from "./document-routes.ts";
+import { explainRoutes } from "./explain-routes.ts";
+import { importRoutes } from "./import-routes.ts";
+import { ipRoutes } from "./ip-routes.ts";
+import { poolRoutes } from "./pool-routes.ts";
+import { reservationRoutes } from "./reservation-routes.ts";
 import type { Route } from "./route.ts";
+import type { ProcessFacts } from "./status-routes.ts";
+import { statusRoutes } from "./status-routes.ts";
 import { subnetRoutes } from "./subnet-routes.ts";
 import { vipRoutes } from "./vip-routes.ts";
 
 /** What the routes are made over. */
-export type ApiParts = { readonly service: IpamService };
+export type ApiParts = {
+  readonly service: IpamService;
+  readonly process: ProcessFacts;
+  /** Routes of this mode alone; they stand in the documents as well. */
+  readonly more?: readonly Route[];
+};
 
-/** The routes of the HTTP API. */
-export function createApiRoutes({ service }: ApiParts): readonly Route[] {
-  return [...subnetRoutes(service.allocator.view), ...vipRoutes()];
+/** The routes of the HTTP API, with the documents about them. */
+export function createApiRoutes({ service, process, more = [] }: ApiParts): readonly Route[] {
+  const { admin, allocator, explain } = service;
+  const view = () => allocator.view;
+  const routes = [
+    ...ipRoutes({
+      admin,
+      allocator,
+      reasonsOf: ({ ip, podStatus }) => explain.address(ip, podStatus),
+    }),
+    ...poolRoutes(service.poolAdmin),
+    ...reservationRoutes(admin),
+    ...subnetRoutes({ view, whenListed: () => admin.whenListed() }),
+    ...explainRoutes(explain, () => allocator.view.topology),
+    ...vipRoutes(),
+    ...checkRoutes(service.check),
+    ...importRoutes(admin),
+    ...statusRoutes(service, process),
+    ...more,
+  ];
+  return [...routes, ...documentRoutes(routes, process.version)];
 }
