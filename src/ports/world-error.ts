@@ -17,7 +17,14 @@ export type WorldErrorCode =
   | "CRD_NOT_ESTABLISHED"
   | "STATE_FILE_UNUSABLE"
   | "STATE_FILE_IN_USE"
-  | "STATE_FILE_FAILED";
+  | "STATE_FILE_FAILED"
+  | "NETWORK_READ_FAILED"
+  | "NETWORK_CHANGE_FAILED"
+  | "ANNOUNCEMENT_FAILED"
+  | "PROGRAM_MISSING"
+  | "PROGRAM_HUNG"
+  | "NODE_STATE_FAILED"
+  | "NODE_BUSY";
 
 /**
  * A failure of the world.

@@ -164,7 +164,7 @@ async function locateEtcd(): Promise<FoundFile | NoBinaries> {
 }
 
 /** A program from PATH, else from a Debian package unpacked (not installed) into the cache folder. */
-async function locateProgram(
+export async function locateProgram(
   name: string,
   debianPackage: string,
   pathInPackage: string,

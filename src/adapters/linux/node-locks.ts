@@ -1,0 +1,76 @@
+// The NodeLocks port on abstract unix sockets: a name of the network namespace that one process can listen on, and that the kernel
+// gives back when the process ends, however it ends. Nothing is left on disk, and nobody polls: who waits is told by a closed connection.
+
+import type { Server } from "node:net";
+import { connect, createServer } from "node:net";
+import type { NodeLocks } from "../../ports/node-locks.ts";
+import { WorldError } from "../../ports/world-error.ts";
+
+/** Locks of one node. */
+export class SocketNodeLocks implements NodeLocks {
+  readonly #scope: string;
+
+  /** @param scope what tells nodes apart that share a network namespace: the folder of their state */
+  constructor(scope: string) {
+    this.#scope = scope;
+  }
+
+  async withLock<T>(name: string, limitMs: number, action: () => Promise<T>): Promise<T> {
+    // Abstract names have at most 107 bytes; longer ones are cut by the kernel, which would make two locks one.
+    const path = `\0galaxy/${this.#scope}/${name}`;
+    if (Buffer.byteLength(path) > 107) throw new TypeError(`lock name "${name}" is too long`);
+    const signal = AbortSignal.timeout(limitMs);
+    let server = await tryListen(path);
+    while (server === undefined) {
+      await untilReleased(path, signal);
+      if (signal.aborted) {
+        throw new WorldError("NODE_BUSY", {
+          tried: `lock ${name}`,
+          message: `somebody else on this node held it for ${limitMs} ms; look for a program that hangs, and try again`,
+        });
+      }
+      server = await tryListen(path);
+    }
+    const held = server;
+    const waiting = new Set<{ destroy(): void }>();
+    held.on("connection", (socket) => {
+      socket.on("error", () => {});
+      waiting.add(socket);
+    });
+    try {
+      return await action();
+    } finally {
+      const closed = new Promise<void>((resolve) => held.close(() => resolve()));
+      for (const socket of waiting) socket.destroy();
+      // A connection may arrive between the two; closing waits for it.
+      held.on("connection", (socket) => socket.destroy());
+      await closed;
+    }
+  }
+}
+
+/** The listening server, or undefined when somebody else listens. */
+async function tryListen(path: string): Promise<Server | undefined> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") resolve(undefined);
+      else reject(error);
+    });
+    server.listen({ path, exclusive: true }, () => resolve(server));
+  });
+}
+
+/** Resolves when the holder closes, is gone, or the time is over. */
+async function untilReleased(path: string, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const socket = connect(path);
+    const finish = () => {
+      signal.removeEventListener("abort", finish);
+      socket.destroy();
+      resolve();
+    };
+    socket.once("error", finish).once("close", finish);
+    signal.addEventListener("abort", finish);
+  });
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+// The CNI plugin galaxy-k8s-vlan as an executable: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address.
+// For Multus, podman, containerd and cnitool; the daemon does the same work without it.
+
+import { OwnPlugins } from "../adapters/http/own-plugins.ts";
+import { KernelAnnouncer } from "../adapters/linux/announcer.ts";
+import { AttachmentFiles } from "../adapters/linux/attachment-files.ts";
+import { LinuxHostNetwork } from "../adapters/linux/host-network.ts";
+import { SocketNodeLocks } from "../adapters/linux/node-locks.ts";
+import { ChildPluginExec } from "../adapters/linux/plugin-exec.ts";
+import { runPlugin } from "../adapters/linux/plugin-process.ts";
+import { StderrLog } from "../adapters/linux/stderr-log.ts";
+import { SystemClock } from "../adapters/system/clock.ts";
+
+async function main(): Promise<void> {
+  const folder = process.env.GALAXY_STATE_DIR ?? "/var/lib/cni/galaxy/attachments";
+  const plugins = new OwnPlugins(
+    {
+      network: new LinuxHostNetwork(),
+      announcer: new KernelAnnouncer(),
+      store: new AttachmentFiles(folder),
+      locks: new SocketNodeLocks(folder),
+      clock: new SystemClock(),
+      log: new StderrLog(),
+    },
+    new ChildPluginExec(),
+  );
+  await runPlugin({
+    about:
+      "CNI plugin galaxy-k8s-vlan: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address. It is called by a container runtime.",
+    answer: (request) => plugins.answer(request, "galaxy-k8s-vlan"),
+    afterAdd: (containerId, network, ifName) => plugins.announce({ containerId, network, ifName }),
+  });
+}
+
+await main();
