@@ -59,6 +59,12 @@ test("every example says in its first line what it is for, and is understood", (
   }
 });
 
+test("the list of the examples has each file", () => {
+  const list = readFileSync(new URL("examples/README.md", root), "utf8");
+  const named = [...list.matchAll(/`([\w-]+\.yaml)`/g)].map(([, name]) => `examples/${name}`);
+  assert.deepEqual(named.toSorted(), examples.toSorted());
+});
+
 /** An extender as a scheduler configuration has it. */
 type ExtenderConfig = {
   readonly urlPrefix: string;

@@ -1,3 +1,5 @@
+// Manifests: which files are refused, and what the simulated cluster makes of an object.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClusterObject } from "./manifests.ts";

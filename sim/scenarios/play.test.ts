@@ -1,3 +1,5 @@
+// The player: how a scenario ends that does not go as written, and that it always goes the same way.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { playScenario } from "./play.ts";

@@ -1,3 +1,5 @@
+// The format: what is read, and how a wrong line is named.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Scenario } from "./scenario.ts";

@@ -19,6 +19,16 @@ for (const file of files) {
   });
 }
 
+test("the scenario in the documentation goes as it is written", async () => {
+  const page = readFileSync(new URL("../../docs/scenarios.md", import.meta.url), "utf8");
+  const text = /^```\n(title: [^`]*)```$/m.exec(page)?.[1];
+  assert.ok(text !== undefined, "docs/scenarios.md shows no scenario");
+  const parsed = parseScenario("docs/scenarios.md", text);
+  if (parsed.kind === "problems") assert.fail(parsed.problems.join("\n"));
+  const { failure } = await playScenario(parsed.scenario);
+  assert.equal(failure, undefined, failure);
+});
+
 test("scenarios have different titles", () => {
   const titles = files.map((file) => readFileSync(folder + file, "utf8").split("\n")[0]);
   assert.ok(titles.length >= 12, `only ${titles.length} scenarios are in ${folder}`);

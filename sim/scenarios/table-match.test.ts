@@ -1,3 +1,5 @@
+// Expected tables against actual ones: names, stars, order, and an end of every search.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
