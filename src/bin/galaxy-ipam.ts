@@ -62,7 +62,9 @@ async function main(argv: readonly string[]): Promise<void> {
 
 /** Outside a cluster, and without a word about one, the program brings its own. */
 function namesCluster({ kubeconfig, master }: IpamFlags): boolean {
-  return kubeconfig !== "" || master !== "" || process.env["KUBERNETES_SERVICE_HOST"] !== undefined;
+  return (
+    kubeconfig !== "" || master !== "" || (process.env["KUBERNETES_SERVICE_HOST"] ?? "") !== ""
+  );
 }
 
 function refuse(problems: readonly string[]): void {
