@@ -1,5 +1,6 @@
 // What must hold in the simulated world, checked against the API server's truth and never against the product's memory. Rules are those
-// of the product's documents; `graceMs` is how long the world may have looked otherwise to a decision that is carried out now.
+// of the product's documents; `graceMs` is how long the world may have looked otherwise to a decision that is carried out now. What the
+// scheduler is told is judged in extender-judge.ts, the leader's memory in memory-check.ts.
 
 import type { Change, SimApi } from "../src/adapters/simulated/api.ts";
 import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
@@ -16,41 +17,7 @@ import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "..
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
-
-/** A decision may rest on what was so at most this long ago: a call that was given up may still happen so much later. */
-const graceMs = 60_000;
-
-/** Something that must never be. */
-export class Violation extends Error {
-  readonly rule: string;
-
-  constructor(rule: string, message: string) {
-    super(`${rule}: ${message}`);
-    this.name = "Violation";
-    this.rule = rule;
-  }
-}
-
-/** A value with the times at which it became so. */
-class History<T> {
-  readonly #states: { readonly atMs: number; readonly value: T }[] = [];
-
-  add(atMs: number, value: T): void {
-    this.#states.push({ atMs, value });
-  }
-
-  /** What it was at any time since. */
-  since(fromMs: number): readonly T[] {
-    const values: T[] = [];
-    for (let index = this.#states.length - 1; index >= 0; index -= 1) {
-      const state = this.#states[index];
-      if (state === undefined) break;
-      values.push(state.value);
-      if (state.atMs <= fromMs) break;
-    }
-    return values;
-  }
-}
+import { graceMs, History, Violation } from "./violation.ts";
 
 /** What was promised to the owner of an address when a pod got it. */
 type AddressPromise = {
@@ -66,10 +33,22 @@ type Expectation = {
   readonly shape: string;
 };
 
-/** What the world did that loosens rules for a seed. */
+/** A Binding that a process made. */
+type Binding = {
+  readonly writer: string;
+  readonly atMs: number;
+  /** When an operator had deleted the record before. */
+  readonly removedMs: number;
+};
+
+/** What the world does that loosens rules for a seed. */
 export type Looseness = {
-  /** Calls may happen after they were given up, or two processes may believe that they lead: counts may be overrun for a while. */
-  readonly countsMayOverrun: boolean;
+  /** Calls may happen after they were given up, or two processes may believe that they lead. */
+  readonly callsMayBeLate: boolean;
+  /** From a read that a decision rests on to the moment at which the decision is carried out, when no call is late. */
+  readonly decisionMs: number;
+  /** When a call about the record of an address failed last; never unless given. */
+  readonly failedMs?: (ip: Ip) => number;
 };
 
 /** Watches all changes and keeps the first {@link Violation}. */
@@ -88,17 +67,27 @@ export class Judge {
   readonly #promises = new Map<Ip, AddressPromise>();
   /** The address that the next pod of a name must get, while nothing happened that ends the promise. */
   readonly #expected = new Map<string, Expectation>();
-  /** When a process was last asked to bind a pod, by uid: only then it may take addresses for it. */
-  readonly #bindAsked = new Map<
-    string,
-    { readonly atMs: number; readonly ref: WorkloadRef | undefined }
-  >();
+  /** Uids of pods that a process was asked to bind: only then it may take addresses for it. */
+  readonly #bindAsked = new Set<string>();
   /** When an operator last touched a record by hand. */
   readonly #touchedMs = new Map<Ip, number>();
   /** When an operator last deleted a record by hand. */
   readonly #removedMs = new Map<Ip, number>();
-  /** Pods by uid with addresses that an operator took away while the pod was being bound. */
+  /** Which process wrote a record last. */
+  readonly #lastWriter = new Map<Ip, string>();
+  /** By uid and address. */
+  readonly #bindings = new Map<string, Binding>();
+  /** Uids with addresses whose record an operator deleted while a process that leads no more was binding the pod. */
   readonly #excused = new Set<string>();
+  /** When addresses went out of a pool, by whom, and whether they were unused ones that the pool could give back. */
+  readonly #leftPool: {
+    readonly pool: string;
+    readonly atMs: number;
+    readonly writer: string;
+    readonly wasSpare: boolean;
+  }[] = [];
+  /** What a dead process had sent may still count. */
+  #countsHoldFromMs = Number.NEGATIVE_INFINITY;
 
   constructor(api: SimApi, looseness: Looseness, isProcess: (writer: string) => boolean) {
     this.#api = api;
@@ -121,23 +110,38 @@ export class Judge {
 
   /** The scheduler asks a process to bind the pod now. */
   noteBindAsked(pod: SimPod): void {
-    const ref = this.#workloadRefOf(pod);
-    this.#bindAsked.set(pod.facts.uid, { atMs: this.#api.nowMs(), ref });
+    this.#bindAsked.add(pod.facts.uid);
+  }
+
+  /** A process died: what it had sent may still come, and its successor counts without it for a while. */
+  noteCrash(): void {
+    this.#countsHoldFromMs = this.#api.nowMs() + graceMs;
+  }
+
+  #mayCountsBePassed(): boolean {
+    return this.#looseness.callsMayBeLate || this.#api.nowMs() < this.#countsHoldFromMs;
   }
 
   #look(change: Change): void {
     const nowMs = this.#api.nowMs();
     switch (change.collection) {
       case "pods":
-        this.#lookAtPod(change.before, change.value, this.#isProcess(change.writer));
+        this.#lookAtPod(
+          change.before,
+          change.value,
+          this.#isProcess(change.writer) ? change.writer : undefined,
+        );
         break;
       case "records":
         for (const record of [change.before, change.value]) {
           this.#countPool(record);
           this.#countOwned(record);
         }
-        if (this.#isProcess(change.writer)) this.#lookAtRecord(change.before, change.value);
-        else {
+        this.#noteLeftPool(change);
+        if (this.#isProcess(change.writer)) {
+          this.#lastWriter.set(change.key as Ip, change.writer);
+          this.#lookAtRecord(change.before, change.value, change.writer);
+        } else {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
           if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
           this.#forgetPromise(change.before);
@@ -162,7 +166,11 @@ export class Judge {
       }
       case "pools": {
         const name = (change.value ?? change.before)?.name ?? "";
-        const history = this.#poolSizes.get(name) ?? new History();
+        let history = this.#poolSizes.get(name);
+        if (history === undefined) {
+          history = new History();
+          history.add(Number.NEGATIVE_INFINITY, undefined);
+        }
         const inForce = poolInForce(this.#api.list("pools").filter((pool) => pool.name === name));
         history.add(nowMs, inForce?.size);
         this.#poolSizes.set(name, history);
@@ -184,6 +192,16 @@ export class Judge {
       this.#api.list("records").filter((other) => poolOf(other) === pool).length,
     );
     this.#poolCounts.set(pool, history);
+  }
+
+  #noteLeftPool(change: Change & { readonly collection: "records" }): void {
+    const pool = change.before === undefined ? undefined : poolOf(change.before);
+    if (pool === undefined) return;
+    if (change.value !== undefined && poolOf(change.value) === pool) return;
+    const { ip } = change.before as Allocation;
+    const topology = this.#topologies.since(this.#api.nowMs())[0];
+    const wasSpare = !isBound(change.before as Allocation) && topology?.isConfigured(ip) === true;
+    this.#leftPool.push({ pool, atMs: this.#api.nowMs(), writer: change.writer, wasSpare });
   }
 
   #countOwned(record: Allocation | undefined): void {
@@ -233,36 +251,54 @@ export class Judge {
     }
   }
 
-  #lookAtPod(before: SimPod | undefined, after: SimPod | undefined, isBinding: boolean): void {
+  /** @param binder the process that wrote it, if one did: it binds */
+  #lookAtPod(
+    before: SimPod | undefined,
+    after: SimPod | undefined,
+    binder: string | undefined,
+  ): void {
     const ipsBefore = before === undefined ? [] : carriedBy(before);
     const ipsAfter = after === undefined ? [] : carriedBy(after);
     const key = podKey((after ?? before)?.facts.id as PodId);
     for (const ip of ipsBefore) if (!ipsAfter.includes(ip)) this.#carriers.get(ip)?.delete(key);
-    if (isBinding && before?.facts.nodeName === "" && after !== undefined) this.#excuse(after);
+    const isBinding = binder !== undefined && before?.facts.nodeName === "" && after !== undefined;
+    if (isBinding) {
+      const atMs = this.#api.nowMs();
+      for (const ip of ipsAfter) {
+        const removedMs = this.#removedMs.get(ip) ?? Number.NEGATIVE_INFINITY;
+        this.#bindings.set(`${after.facts.uid} ${ip}`, { writer: binder, atMs, removedMs });
+      }
+    }
     for (const ip of ipsAfter) {
       if (this.#excused.has(`${after?.facts.uid} ${ip}`)) continue;
       const carriers = this.#carriers.get(ip) ?? new Set<string>();
       carriers.add(key);
       this.#carriers.set(ip, carriers);
-      if (carriers.size > 1) {
-        throw new Violation("one address, one pod", `${ip} is in ${[...carriers].join(" and ")}`);
-      }
+      if (carriers.size > 1) this.#lookAtDouble(ip, carriers);
     }
-    if (isBinding && after !== undefined && before?.facts.nodeName === "")
-      this.#lookAtBinding(after);
+    if (isBinding) this.#lookAtBinding(after);
+  }
+
+  #lookAtDouble(ip: Ip, carriers: Set<string>): void {
+    const text = [...carriers].join(" and ");
+    for (const key of carriers) {
+      const uid = this.#api.get("pods", key)?.facts.uid ?? "";
+      if (!this.#mayExcuse(uid, ip)) continue;
+      this.#excused.add(`${uid} ${ip}`);
+      carriers.delete(key);
+      return;
+    }
+    throw new Violation("one address, one pod", `${ip} is in ${text}`);
   }
 
   /**
-   * An operator took the address away from a pod while its Binding was under way, and it went to another pod before that Binding arrived:
-   * nobody could know of the first one. It is reported as a conflict and left to people.
+   * An operator deleted the record of the pod while its Binding was under way, and the process that had sent the Binding was not the one
+   * that gave the address away: nobody could know of it. It is reported as a conflict and left to people.
    */
-  #excuse({ facts }: SimPod): void {
-    const nowMs = this.#api.nowMs();
-    for (const ip of facts.assignedIps) {
-      const removedMs = this.#removedMs.get(ip) ?? Number.NEGATIVE_INFINITY;
-      const isAnothers = this.#api.get("records", ip)?.podUid !== facts.uid;
-      if (isAnothers && nowMs - removedMs < graceMs) this.#excused.add(`${facts.uid} ${ip}`);
-    }
+  #mayExcuse(uid: string, ip: Ip): boolean {
+    const binding = this.#bindings.get(`${uid} ${ip}`);
+    if (binding === undefined || binding.atMs - binding.removedMs >= graceMs) return false;
+    return this.#lastWriter.get(ip) !== binding.writer;
   }
 
   #lookAtBinding(pod: SimPod): void {
@@ -332,7 +368,7 @@ export class Judge {
   }
 
   #lookAtReplicas(id: PodId, uid: string): void {
-    if (this.#looseness.countsMayOverrun) return;
+    if (this.#mayCountsBePassed()) return;
     const pod = this.#api.get("pods", podKey(id));
     const ref = pod === undefined ? undefined : this.#workloadRefOf(pod);
     if (pod === undefined || ref === undefined || !podsAreInterchangeable(ref)) return;
@@ -377,7 +413,11 @@ export class Judge {
         );
       }
     }
-    if (!keeps || workload === undefined) this.#expected.delete(key);
+    // A record that an operator deleted meanwhile is no promise any more.
+    const isRecorded = facts.assignedIps.every(
+      (ip) => this.#api.get("records", ip)?.podUid === facts.uid,
+    );
+    if (!keeps || workload === undefined || !isRecorded) this.#expected.delete(key);
     else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid, shape });
     // What the pod does not ask for any more is nobody's.
     if (expected !== undefined && expected.shape === shape) return;
@@ -386,7 +426,11 @@ export class Judge {
     }
   }
 
-  #lookAtRecord(before: Allocation | undefined, after: Allocation | undefined): void {
+  #lookAtRecord(
+    before: Allocation | undefined,
+    after: Allocation | undefined,
+    writer: string,
+  ): void {
     const ip = (after ?? before)?.ip as Ip;
     this.#lookAtTaker(before, after);
     if (before?.owner.kind === "admin" && after?.owner.kind !== "admin") {
@@ -403,13 +447,18 @@ export class Judge {
       }
     }
     if (after === undefined && before !== undefined) {
-      this.#lookAtRelease(before);
+      this.#lookAtRelease(before, writer);
       this.#forgetPromise(before);
     }
-    // The record of a living pod that was deleted by hand comes back, whatever the size.
-    if (before === undefined && after !== undefined && (this.#carriers.get(ip)?.size ?? 0) === 0) {
-      this.#lookAtPool(after);
+    // The record of an address follows the pod that has it, whatever it was promised to.
+    if (before !== undefined && after !== undefined && this.#isCarried(after)) {
+      if (!isSamePod(before, after)) this.#forgetPromise(before);
     }
+    // The record of a living pod that was deleted by hand comes back, whatever the size.
+    const removedMs = this.#removedMs.get(ip) ?? Number.NEGATIVE_INFINITY;
+    const comesBack =
+      (this.#carriers.get(ip)?.size ?? 0) > 0 || this.#api.nowMs() - removedMs < graceMs;
+    if (before === undefined && after !== undefined && !comesBack) this.#lookAtPool(after);
   }
 
   /** Filter, prioritize and preempt write nothing: a pod gets a record when it is to be bound, or because it runs with the address. */
@@ -425,30 +474,26 @@ export class Judge {
     );
   }
 
-  /** Addresses that a process may have taken in memory for pods of the workload and not (yet) in the store. */
-  #underWay(ref: WorkloadRef, sinceMs: number): number {
-    const recorded = new Set(this.#api.list("records").map(({ podUid }) => podUid));
-    let count = 0;
-    for (const [uid, asked] of this.#bindAsked) {
-      if (asked.atMs >= sinceMs && sameRef(asked.ref, ref) && !recorded.has(uid)) count += 1;
-    }
-    return count;
+  #isCarried({ ip, owner, podUid }: Allocation): boolean {
+    const pod = owner.kind === "pod" ? this.#api.get("pods", podKey(owner.pod)) : undefined;
+    return pod?.facts.uid === podUid && carriedBy(pod).includes(ip);
   }
 
   #lookAtPool(record: Allocation): void {
     const { owner } = record;
     const pool = owner.kind === "pool" ? owner.pool : owner.kind === "pod" ? owner.pool : undefined;
-    if (pool === undefined || this.#looseness.countsMayOverrun) return;
+    if (pool === undefined || this.#mayCountsBePassed()) return;
     const sizes = this.#poolSizes.get(pool)?.since(this.#api.nowMs() - graceMs) ?? [undefined];
     if (sizes.includes(undefined)) return;
     const most = Math.max(...sizes.map((size) => size ?? 0));
-    // What left the configuration is on its way out.
+    // What left the configuration is on its way out, and what was being released may be back when that failed.
     const topology = this.#topologies.since(this.#api.nowMs())[0];
+    const isOnItsWayOut = (ip: Ip) =>
+      topology?.isConfigured(ip) !== true ||
+      (this.#looseness.failedMs?.(ip) ?? Number.NEGATIVE_INFINITY) > this.#api.nowMs() - graceMs;
     const count = this.#api
       .list("records")
-      .filter(
-        (other) => poolOf(other) === pool && topology?.isConfigured(other.ip) === true,
-      ).length;
+      .filter((other) => poolOf(other) === pool && !isOnItsWayOut(other.ip)).length;
     if (count > most) {
       throw new Violation(
         "a pool keeps its size",
@@ -458,7 +503,7 @@ export class Judge {
   }
 
   /** A release must be what the policy says, at some moment of the grace time. */
-  #lookAtRelease(record: Allocation): void {
+  #lookAtRelease(record: Allocation, writer: string): void {
     const { ip } = record;
     const promise = this.#promises.get(ip);
     this.#promises.delete(ip);
@@ -472,7 +517,7 @@ export class Judge {
     const pool = poolOf(record);
     if (pool !== undefined) {
       const sizes = this.#poolSizes.get(pool)?.since(nowMs - graceMs) ?? [];
-      const most = Math.max(...(this.#poolCounts.get(pool)?.since(nowMs - graceMs) ?? [0]));
+      const most = this.#mostInPool(pool, writer);
       if (sizes.some((size) => size !== undefined && most > size)) return;
     }
     if (record.policy === "never") {
@@ -481,12 +526,15 @@ export class Judge {
     }
     const ref = promise.workload;
     if (ref === undefined) return;
-    const states = this.#workloadStates(ref);
+    const states = this.#workloadStates(
+      ref,
+      this.#looseness.callsMayBeLate ? graceMs : this.#looseness.decisionMs,
+    );
     // Without a scale subresource nobody can know whether the name is still wanted.
     if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
-    const owned =
-      Math.max(...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0])) +
-      this.#underWay(ref, nowMs - graceMs);
+    const owned = Math.max(
+      ...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0]),
+    );
     const isLegitimate = states.some((state) => {
       if (state === undefined) return true;
       if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned > state.replicas;
@@ -502,8 +550,29 @@ export class Judge {
     }
   }
 
-  #workloadStates(ref: WorkloadRef): readonly (SimWorkload | undefined)[] {
-    return this.#workloads.get(keyOfRef(ref))?.since(this.#api.nowMs() - graceMs) ?? [undefined];
+  /**
+   * How many addresses the process may have counted when it decided on this release. What it gave back of the unused ones it knows; what
+   * others took out of the pool, and what left its pods meanwhile, it may not have known.
+   */
+  #mostInPool(pool: string, writer: string): number {
+    const sinceMs = this.#api.nowMs() - graceMs;
+    if (this.#looseness.callsMayBeLate) {
+      return Math.max(...(this.#poolCounts.get(pool)?.since(sinceMs) ?? [0]));
+    }
+    const nowCount = this.#api.list("records").filter((other) => poolOf(other) === pool).length;
+    const unknownCount = this.#leftPool.filter(
+      (left) =>
+        left.pool === pool &&
+        left.atMs >= sinceMs &&
+        (left.writer !== writer ||
+          (!left.wasSpare && left.atMs >= this.#api.nowMs() - this.#looseness.decisionMs)),
+    ).length;
+    // The record itself is gone already.
+    return nowCount + 1 + unknownCount;
+  }
+
+  #workloadStates(ref: WorkloadRef, backMs = graceMs): readonly (SimWorkload | undefined)[] {
+    return this.#workloads.get(keyOfRef(ref))?.since(this.#api.nowMs() - backMs) ?? [undefined];
   }
 
   /** The workload of a pod as the API server has it now; for a ReplicaSet of a Deployment the Deployment. */
@@ -544,6 +613,9 @@ export class Judge {
         const topology = this.#topologies.since(this.#api.nowMs())[0];
         if (record?.owner.kind === "admin") continue;
         if (this.#excused.has(`${pod.facts.uid} ${ip}`)) continue;
+        // Two such pods were excused, or the reservation that came over it is left to people.
+        if (record !== undefined && !isBound(record) && this.#mayExcuse(pod.facts.uid, ip))
+          continue;
         if (record === undefined) {
           if (topology?.isConfigured(ip) === true) {
             problems.push(`${podKey(pod.facts.id)} carries ${ip}, which has no record`);
@@ -574,7 +646,9 @@ export class Judge {
       const pod = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
       const isAlive =
         pod !== undefined && pod.facts.uid === record.podUid && !podIsFinished(pod.facts);
-      return isAlive ? [] : [`no living pod for ${line(record)}`];
+      if (!isAlive) return [`no living pod for ${line(record)}`];
+      const isLeftOver = pod.facts.nodeName !== "" && !pod.facts.assignedIps.includes(record.ip);
+      return isLeftOver ? [`the pod runs without ${line(record)}`] : [];
     }
     const topology = this.#topologies.since(this.#api.nowMs())[0];
     const hasSubnets = topology !== undefined && topology.subnets.length > 0;
@@ -596,6 +670,9 @@ export class Judge {
         ? [`beyond ${workload.replicas} replicas: ${line(record)}`]
         : [];
     }
+    // Kept for a pod that is on its way, as long as it is.
+    const next = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
+    if (next !== undefined && next.facts.nodeName === "" && next.facts.wantsAddress) return [];
     const ordinal = owner.kind === "pod" ? (ordinalOf(owner.pod.name) ?? -1) : -1;
     const isWanted =
       ordinal >= workload.firstOrdinal && ordinal < workload.firstOrdinal + workload.replicas;
@@ -606,6 +683,14 @@ export class Judge {
 /** Addresses of a pod that is on a node and not finished. */
 function carriedBy(pod: SimPod): readonly Ip[] {
   return pod.facts.nodeName === "" || podIsFinished(pod.facts) ? [] : pod.facts.assignedIps;
+}
+
+function isSamePod(a: Allocation, b: Allocation): boolean {
+  return (
+    a.owner.kind === "pod" &&
+    b.owner.kind === "pod" &&
+    podIdText(a.owner.pod) === podIdText(b.owner.pod)
+  );
 }
 
 function ownedKey(ref: WorkloadRef, ip: Ip): string {

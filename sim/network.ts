@@ -38,9 +38,12 @@ export class Network {
   faults: NetworkFaults = calmNetwork;
   /** Nothing gets through until it is false again. */
   isCut = false;
+  /** Goes up when a call begins to fail and when its caller learns of it. */
+  failureCount = 0;
   readonly #timeline: Timeline;
   readonly #random: Random;
   readonly #trace: (text: string) => void;
+  readonly #failedMs = new Map<string, number>();
   #isDead = false;
 
   constructor(timeline: Timeline, random: Random, trace: (text: string) => void) {
@@ -52,6 +55,11 @@ export class Network {
   /** The process is gone: what it sent may still happen, but no answer reaches it. */
   kill(): void {
     this.#isDead = true;
+  }
+
+  /** When a call about an object failed last; its name is the last word of what was tried. */
+  failedMs(name: string): number {
+    return this.#failedMs.get(name) ?? Number.NEGATIVE_INFINITY;
   }
 
   /**
@@ -79,7 +87,10 @@ export class Network {
         what: string,
       ) => {
         this.#trace(`${tried}: ${what}`);
+        this.failureCount += 1;
+        this.#failedMs.set(tried.slice(tried.lastIndexOf(" ") + 1), this.#timeline.nowMs());
         answer(() => {
+          this.failureCount += 1;
           reject(new WorldError(code, { tried, message: what, mayHaveHappened }));
         }, delayMs);
       };

@@ -40,6 +40,8 @@ const leaseMs = 15_000;
 const renewLimitMs = 10_000;
 const retryMs = 2_000;
 const resyncMs = 30_000;
+/** How long a promise of filter stands. */
+export const holdMs = 20_000;
 
 /** What the world gives to a process. */
 export type ProcessParts = {
@@ -77,6 +79,8 @@ export class SimProcess {
   /** A process that was paused for a while still believes that it leads: so much longer than its lease allows. */
   overstayMs = 0;
   isAlive = true;
+  /** Counts its turns of leadership. */
+  turn = 0;
   readonly #parts: ProcessParts;
   readonly #watches: readonly { faults: WatchFaults; stop(): void }[];
   readonly #clusterListeners = new Set<(event: ClusterEvent) => void>();
@@ -129,9 +133,8 @@ export class SimProcess {
           value === undefined ? { kind: "removed", ip } : { kind: "changed", allocation: value };
         for (const listener of this.#recordListeners) listener(event);
       },
-      () => {
-        for (const listener of this.#recordListeners) listener({ kind: "reset" });
-      },
+      // As the port promises no more, so that the product has to compare by itself.
+      { tells: "reset only", relisted: () => this.#tellReset() },
     );
     this.#config = new SimWatch(watchParts(), "config", () => this.#configure());
     this.#watches = [this.#pods, this.#nodes, this.#workloads, this.#pools, records, this.#config];
@@ -153,7 +156,7 @@ export class SimProcess {
         metrics: { count: () => {}, time: () => {} },
       },
       {
-        holdMs: 20_000,
+        holdMs,
         reuseDelayMs: 10_000,
         promiseWaitMs: 500,
         resyncMs,
@@ -185,6 +188,10 @@ export class SimProcess {
 
   #trace(text: string): void {
     this.#parts.trace(`${this.name} ${text}`);
+  }
+
+  #tellReset(): void {
+    for (const listener of this.#recordListeners) listener({ kind: "reset" });
   }
 
   #configure(): void {
@@ -241,6 +248,7 @@ export class SimProcess {
         this.#leadsUntilMs = startedMs + renewLimitMs;
         if (!this.#leads) {
           this.#leads = true;
+          this.turn += 1;
           this.#trace("leads");
           void this.#untilDone(async () => {
             if (this.#isLeader()) await this.service.startLeading();

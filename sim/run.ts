@@ -12,7 +12,7 @@ import type { RunReport } from "./world.ts";
 import { World } from "./world.ts";
 
 /** Failures that are reported in full. */
-const mostFailures = 5;
+const mostFailures = 20;
 
 if (isMainThread) process.exitCode = await main(process.argv.slice(2));
 else await work();

@@ -37,14 +37,17 @@ export class SimWatch<C extends Collection> {
   readonly #timeline: Timeline;
   readonly #random: Random;
   readonly #changed: (key: string, value: Objects[C] | undefined) => void;
-  readonly #relisted: () => void;
+  readonly #onRelist: {
+    readonly tells: "changes" | "reset only";
+    readonly relisted: () => void;
+  };
   #position: number;
   #isPlanned = false;
   #isStopped = false;
 
   /**
    * @param changed a value is in the cache now, or no more
-   * @param relisted the collection was listed again; changes were told before
+   * @param onRelist the collection was listed again
    */
   constructor(
     parts: {
@@ -55,7 +58,11 @@ export class SimWatch<C extends Collection> {
     },
     collection: C,
     changed: (key: string, value: Objects[C] | undefined) => void,
-    relisted: () => void = () => {},
+    onRelist: {
+      /** Whether differences found by listing again are told one by one, as informers do, or only that there may be some. */
+      readonly tells: "changes" | "reset only";
+      readonly relisted: () => void;
+    } = { tells: "changes", relisted: () => {} },
   ) {
     this.#collection = collection;
     this.#api = parts.api;
@@ -63,7 +70,7 @@ export class SimWatch<C extends Collection> {
     this.#timeline = parts.timeline;
     this.#random = parts.random;
     this.#changed = changed;
-    this.#relisted = relisted;
+    this.#onRelist = onRelist;
     this.#position = parts.log.changes.length;
     for (const key of parts.api.keys(collection)) {
       const value = parts.api.get(collection, key);
@@ -119,21 +126,24 @@ export class SimWatch<C extends Collection> {
     if (this.#position < changes.length) this.#plan();
   }
 
-  #apply(key: string, value: Objects[C] | undefined): void {
+  #apply(key: string, value: Objects[C] | undefined, isTold = true): void {
     if (value === undefined) this.items.delete(key);
     else this.items.set(key, value);
-    this.#changed(key, value);
+    if (isTold) this.#changed(key, value);
   }
 
   /** What happened meanwhile is never told, only what is there now. */
   #relist(): void {
     this.#position = this.#log.changes.length;
+    const isTold = this.#onRelist.tells === "changes";
     const now = new Set(this.#api.keys(this.#collection));
-    for (const key of [...this.items.keys()]) if (!now.has(key)) this.#apply(key, undefined);
+    for (const key of [...this.items.keys()]) {
+      if (!now.has(key)) this.#apply(key, undefined, isTold);
+    }
     for (const key of now) {
       const value = this.#api.get(this.#collection, key);
-      if (value !== undefined && this.items.get(key) !== value) this.#apply(key, value);
+      if (value !== undefined && this.items.get(key) !== value) this.#apply(key, value, isTold);
     }
-    this.#relisted();
+    this.#onRelist.relisted();
   }
 }

@@ -5,24 +5,23 @@ import { SimApi } from "../src/adapters/simulated/api.ts";
 import { Controllers } from "../src/adapters/simulated/controllers.ts";
 import { podKey, workloadKey } from "../src/adapters/simulated/keys.ts";
 import { Kubelets } from "../src/adapters/simulated/kubelets.ts";
-import type { SimPod } from "../src/adapters/simulated/objects.ts";
 import { Scheduler } from "../src/adapters/simulated/scheduler.ts";
-import { podIsFinished } from "../src/core/facts.ts";
-import type { IpFamily } from "../src/core/ip.ts";
-import { ipToNumber } from "../src/core/ip.ts";
-import { podsAreInterchangeable } from "../src/core/owner.ts";
-import { slotsOf } from "../src/core/pick.ts";
+import type { Ip } from "../src/core/ip.ts";
 import { Topology } from "../src/core/subnets.ts";
 import { ChangeLog } from "./change-log.ts";
-import { Judge, Violation } from "./judge.ts";
+import { ExtenderJudge } from "./extender-judge.ts";
+import { Judge } from "./judge.ts";
+import { MemoryCheck } from "./memory-check.ts";
 import { calmNetwork } from "./network.ts";
 import { Operations } from "./operations.ts";
+import { placeFor } from "./place-for.ts";
 import type { SimLease } from "./process.ts";
 import { SimProcess } from "./process.ts";
 import { Random } from "./random.ts";
 import type { OperationName, Swarm } from "./swarm.ts";
 import { drawSwarm } from "./swarm.ts";
 import { Timeline } from "./timeline.ts";
+import { Violation } from "./violation.ts";
 import { calmWatch } from "./watch.ts";
 
 /** Two replicas, as an operator would run. */
@@ -56,6 +55,8 @@ export class World {
   readonly #log: ChangeLog;
   readonly #swarm: Swarm;
   readonly #judge: Judge;
+  readonly #extenderJudge: ExtenderJudge;
+  readonly #memoryCheck: MemoryCheck;
   readonly #kubelets: Kubelets;
   readonly #operations: Operations;
   readonly #lease: SimLease = { holder: "", expiresAtMs: 0 };
@@ -78,14 +79,25 @@ export class World {
     this.#api = api;
     this.#log = new ChangeLog(api);
     const trace = (text: string) => this.#trace(text);
-    const { network, allowsOverstay, operations } = this.#swarm;
-    const countsMayOverrun =
-      network.happensLate > 0 ||
-      network.answerLost > 0 ||
-      allowsOverstay ||
-      operations["crash process"] > 0 ||
-      operations["cut network"] > 0;
-    this.#judge = new Judge(api, { countsMayOverrun }, (writer) => writer.startsWith("ipam"));
+    const { network, allowsOverstay } = this.#swarm;
+    const isProcess = (writer: string) => writer.startsWith("ipam");
+    const callsMayBeLate = network.happensLate > 0 || allowsOverstay;
+    // There and back; of a decision the last read comes back, and the write goes there.
+    const callMs = 2 * (network.slow > 0 ? network.slowMs : 15);
+    const failedMs = (ip: Ip) =>
+      Math.max(...this.#processes.map((each) => each.network.failedMs(ip)));
+    const looseness = { callsMayBeLate, decisionMs: callMs + 1_000, failedMs };
+    this.#judge = new Judge(api, looseness, isProcess);
+    this.#extenderJudge = new ExtenderJudge({
+      api,
+      callsMayBeLate,
+      callMs,
+      isProcess,
+      report: (violation) => {
+        this.#violation ??= violation;
+      },
+    });
+    this.#memoryCheck = new MemoryCheck(api);
     api.listeners.add((change) => {
       this.#trace(
         `${change.writer}: ${change.collection} ${change.key} ${change.value === undefined ? "removed" : "written"}`,
@@ -98,7 +110,10 @@ export class World {
       api,
       clock: timeline,
       random: random(),
-      extender: () => this.#ready()?.service.scheduling,
+      extender: () => {
+        const process = this.#ready();
+        return process && this.#extenderJudge.listenTo(process);
+      },
       trace,
       nodeShare: scheduledNodeShare,
       bindAsked: (pod) => this.#judge.noteBindAsked(pod),
@@ -163,6 +178,7 @@ export class World {
       await this.#pass(
         random.chance(0.1) ? random.integer(1_000, 40_000) : random.integer(1, 2_000),
       );
+      this.#memoryCheck.look(this.#ready());
     }
     this.#heal();
     await this.#pass(healMs);
@@ -209,6 +225,7 @@ export class World {
     this.#trace(`fate: ${name} ${victim.name}`);
     if (name === "crash process") {
       victim.kill();
+      this.#judge.noteCrash();
       this.#processes.splice(this.#processes.indexOf(victim), 1);
       this.#timeline.after(restMs, () => this.#startProcess());
     } else if (name === "overstay leader") {
@@ -271,62 +288,12 @@ export class World {
     if (config?.kind !== "valid") return [];
     const topology = new Topology(config.subnets);
     return this.#api.list("pods").flatMap((pod) => {
-      const { facts } = pod;
-      if (facts.nodeName !== "" || pod.deletedAtMs !== undefined || podIsFinished(facts)) return [];
-      if (!facts.wantsAddress || !this.#hasRoom(pod, topology)) return [];
+      const place = placeFor(pod, this.#api, topology);
+      if (place === undefined) return [];
+      const { id, uid, policy } = pod.facts;
       return [
-        `pod ${podKey(facts.id)} (policy ${facts.policy}) waits although an address is free for it`,
+        `pod ${podKey(id)} (${uid}, policy ${policy}) waits although node ${place} has addresses for it`,
       ];
-    });
-  }
-
-  /** Only the plain cases: one address of any kind for a pod without pool. */
-  #hasRoom(pod: SimPod, topology: Topology): boolean {
-    const { facts } = pod;
-    if (facts.request.kind === "ranges" || facts.pool !== undefined) return false;
-    const controller = facts.controller;
-    const kind = controller?.kind.toLowerCase() ?? "";
-    const own = this.#api
-      .list("records")
-      .filter(({ owner }) => owner.kind === "pod" && podKey(owner.pod) === podKey(facts.id));
-    if (own.length > 0) return false;
-    if (facts.policy !== "pod-delete") {
-      const replicaSet =
-        controller === undefined
-          ? undefined
-          : this.#api.get(
-              "workloads",
-              workloadKey(kind as "replicaset", facts.id.namespace, controller.name),
-            );
-      if (replicaSet === undefined) return false;
-      if (podsAreInterchangeable(replicaSet.ref)) return false;
-      if (replicaSet.kind === "plain" && facts.policy === "immutable") return false;
-    }
-    return this.#api.list("nodes").some(({ facts: node }) => {
-      if (pod.onlyNode !== undefined && pod.onlyNode !== node.name) return false;
-      const zone = topology.zoneOf(node.internalIps);
-      if (zone === undefined) return false;
-      const families = new Set<IpFamily>(
-        zone.subnetIndexes.flatMap((index) => topology.subnets[index]?.family ?? []),
-      );
-      const slots = slotsOf(facts.request, families);
-      return (
-        slots.length > 0 &&
-        slots.every((slot) =>
-          zone.subnetIndexes.some((index) => {
-            const subnet = topology.subnets[index];
-            if (subnet === undefined || subnet.family !== slot.family) return false;
-            const size = subnet.ranges.reduce(
-              (sum, range) => sum + Number(BigInt(range.last) - BigInt(range.first)) + 1,
-              0,
-            );
-            const used = this.#api
-              .list("records")
-              .filter(({ ip }) => topology.subnetIndexOf(ipToNumber(ip)) === index).length;
-            return used < size;
-          }),
-        )
-      );
     });
   }
 

@@ -4,14 +4,16 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { defects, plantInto } from "./defects.ts";
+import { defects, editsOf, plantInto } from "./defects.ts";
 
 const root = new URL("../../", import.meta.url);
 
 test("every planted defect finds its place in the product exactly once", () => {
   for (const defect of defects) {
-    const source = readFileSync(fileURLToPath(new URL(defect.file, root)), "utf8");
-    assert.notEqual(plantInto(source, defect), source, defect.name);
+    for (const edit of editsOf(defect)) {
+      const source = readFileSync(fileURLToPath(new URL(edit.file, root)), "utf8");
+      assert.notEqual(plantInto(source, defect.name, edit), source, defect.name);
+    }
   }
 });
 
@@ -20,7 +22,10 @@ test("names of planted defects are unique", () => {
 });
 
 test("a defect whose place is missing or ambiguous is refused by name", () => {
-  const defect = { name: "twice", breaks: "", file: "src/x.ts", find: "a", replace: "b" };
-  assert.throws(() => plantInto("c", defect), /"twice" finds its place 0 times in src\/x\.ts/);
-  assert.throws(() => plantInto("aa", defect), /"twice" finds its place 2 times/);
+  const edit = { file: "src/x.ts", find: "a", replace: "b" };
+  assert.throws(
+    () => plantInto("c", "twice", edit),
+    /"twice" finds its place 0 times in src\/x\.ts/,
+  );
+  assert.throws(() => plantInto("aa", "twice", edit), /"twice" finds its place 2 times/);
 });

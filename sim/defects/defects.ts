@@ -1,11 +1,8 @@
 // Defects as real systems had them, each a replacement of one place in the product's text. The simulator must find every one of them;
 // they exist only in memory while `sim/defects/run.ts` runs.
 
-/** A planted defect. */
-export type Defect = {
-  readonly name: string;
-  /** What goes wrong, for the table. */
-  readonly breaks: string;
+/** A place of the product's text and what stands there instead. */
+export type Edit = {
   /** How the path of the file ends. */
   readonly file: string;
   /** Text that occurs once in the file. */
@@ -13,15 +10,32 @@ export type Defect = {
   readonly replace: string;
 };
 
+/** A planted defect. */
+export type Defect = Edit & {
+  readonly name: string;
+  /** What goes wrong, for the table. */
+  readonly breaks: string;
+  /** Where a second line of defence makes up for the one place, that is taken away too: both together are the defect. */
+  readonly also?: readonly Edit[];
+};
+
 const allocator = "src/ipam/allocator.ts";
 const scheduling = "src/ipam/scheduling.ts";
 const reclaim = "src/ipam/reclaim.ts";
 const reconfigure = "src/ipam/reconfigure.ts";
+const service = "src/ipam/ipam-service.ts";
 const table = "src/core/allocation-table.ts";
 const decideFilter = "src/core/decide-filter.ts";
 const decideReclaim = "src/core/decide-reclaim.ts";
 const decidePool = "src/core/decide-pool.ts";
 const pick = "src/core/pick.ts";
+
+/** What the watch shows of a write while it is under way is thrown away. */
+const echoIgnored: Edit = {
+  file: allocator,
+  find: "    if (seen.at(-1) !== version) void this.#verify(ip);\n",
+  replace: "    if (seen.length > 1e6) void version;\n",
+};
 
 /** All of them. */
 export const defects: readonly Defect[] = [
@@ -32,6 +46,18 @@ export const defects: readonly Defect[] = [
     find: "      const decision = decideBind(context, allocator.view, zone);\n",
     replace:
       "      const decision = decideBind(context, allocator.view, zone);\n      await cluster.readNode(nodeName);\n",
+    also: [
+      {
+        file: allocator,
+        find: '      if (phase !== undefined && phase !== "idle") return { kind: "lost", ip };\n      const holder',
+        replace: "      const holder",
+      },
+      {
+        file: allocator,
+        find: '      if (before !== undefined && !mayGoTo(before, request)) return { kind: "lost", ip };\n',
+        replace: "      void mayGoTo;\n      void before;\n",
+      },
+    ],
   },
   {
     name: "promise after await",
@@ -54,6 +80,7 @@ export const defects: readonly Defect[] = [
     file: allocator,
     find: "      if (!(error instanceof WorldError && error.mayHaveHappened)) {\n        this.#revert(ip, before, origin);",
     replace: "      if (error !== undefined) {\n        this.#revert(ip, before, origin);",
+    also: [echoIgnored],
   },
   {
     name: "error of a release taken as yes",
@@ -75,6 +102,7 @@ export const defects: readonly Defect[] = [
     file: allocator,
     find: '      this.#table.setPhase(ip, "unsettled");\n      this.#afterWrite(ip);\n',
     replace: '      this.#table.drop(ip, { kind: "fresh" });\n      this.#afterWrite(ip);\n',
+    also: [echoIgnored],
   },
   {
     name: "exists taken for created",
@@ -121,13 +149,6 @@ export const defects: readonly Defect[] = [
     replace: "    } else if (mayBeInAPod(before) && before.version === unreadVersion) {\n",
   },
   {
-    name: "lost records forgotten on restore",
-    breaks: "a record deleted by hand before a new turn is unknown although its pod lives",
-    file: allocator,
-    find: '          if (this.#table.get(allocation.ip) === undefined) this.#table.put(allocation, "lost");\n',
-    replace: "",
-  },
-  {
     name: "lost record not made again",
     breaks: "the record of a living pod stays deleted",
     file: reclaim,
@@ -136,10 +157,19 @@ export const defects: readonly Defect[] = [
   },
   {
     name: "release without uid check",
-    breaks: "the address of a successor of the same name is judged by its predecessor (D-11)",
+    breaks: "the deletion of a pod is believed of its successor of the same name (D-11)",
     file: reclaim,
-    find: "    if (known.judged.includes(allocation)) return known.state;\n    return await this.#podState(known.pod, [allocation], true);",
-    replace: "    return known.state;",
+    find: "      this.#noteLeaving(event.pod);\n      this.#queue",
+    replace:
+      "      this.#noteLeaving(event.pod);\n      if (this.#ports.cluster.pod(event.pod) === undefined) this.#leaving.add(`gone ${podIdText(event.pod)}`);\n      this.#queue",
+    also: [
+      {
+        file: reclaim,
+        find: '    const live = await cluster.readPod(pod);\n    return live === "gone"',
+        replace:
+          '    if (this.#leaving.delete(`gone ${podIdText(pod)}`)) return { kind: "gone" };\n    const live = await cluster.readPod(pod);\n    return live === "gone"',
+      },
+    ],
   },
   {
     name: "uid not compared",
@@ -225,7 +255,7 @@ export const defects: readonly Defect[] = [
     name: "administrator's record released",
     breaks: "resync gives reserved addresses away (D-5)",
     file: reclaim,
-    find: "      if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);\n",
+    find: "      if (!this.#isPlainlyAlive(allocation) && !this.#isPlainlyKept(allocation)) {\n        this.#look(allocation);\n      }\n",
     replace:
       '      if (allocation.owner.kind === "admin") void allocator.release(allocation, "no pod").catch(() => {});\n      else if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);\n',
   },
@@ -233,8 +263,8 @@ export const defects: readonly Defect[] = [
     name: "resync looks at nothing",
     breaks: "an event that was missed is missed for ever",
     file: reclaim,
-    find: "      if (!this.#isPlainlyAlive(allocation)) this.#look(allocation);\n",
-    replace: "      this.#isPlainlyAlive(allocation);\n",
+    find: "      if (!this.#isPlainlyAlive(allocation) && !this.#isPlainlyKept(allocation)) {\n        this.#look(allocation);\n      }\n",
+    replace: "      this.#isPlainlyAlive(allocation) || this.#isPlainlyKept(allocation);\n",
   },
   {
     name: "adoption left out",
@@ -283,8 +313,8 @@ export const defects: readonly Defect[] = [
     name: "own address does not pin",
     breaks: "a pod name loses its address by being placed elsewhere (D-13)",
     file: decideFilter,
-    find: "  if (countServable(slots, [ownTier]) < countServable(slots, [offer(own)])) {\n",
-    replace: "  if (countServable(slots, [ownTier]) > countServable(slots, [offer(own)])) {\n",
+    find: "  if (!wanted.every((ip) => topology.zoneMayUse(zone, ip))) {\n",
+    replace: "  if (wanted.length > 1e6) {\n",
   },
   {
     name: "free addresses of other subnets offered",
@@ -340,7 +370,15 @@ export const defects: readonly Defect[] = [
     breaks: "addresses that a pod does not ask for any more stay its own",
     file: scheduling,
     find: "      await this.#releaseSurplus(decision.surplus);\n",
-    replace: "",
+    replace:
+      "      if (decision.surplus.length > 1e6) await this.#releaseSurplus(decision.surplus);\n",
+    also: [
+      {
+        file: reclaim,
+        find: '    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.length === 0) return false;\n',
+        replace: '    if (podUid !== "nobody" || ip === undefined) return false;\n',
+      },
+    ],
   },
   {
     name: "writes without leading",
@@ -348,20 +386,32 @@ export const defects: readonly Defect[] = [
     file: allocator,
     find: "    if (this.#ports.leadership.isLeader()) return;\n",
     replace: '    if (this.#ports.leadership.leaderName() !== "nobody") return;\n',
+    also: [
+      {
+        file: service,
+        find: "  async stopLeading(): Promise<void> {\n",
+        replace: "  async stopLeading(): Promise<void> {\n    if (this.#term >= 0) return;\n",
+      },
+    ],
   },
 ];
 
 /**
- * The text with the defect in it.
+ * The text with one edit of a defect in it.
  * @throws when the place is not there exactly once: the product's text has changed, and the defect must follow it
  */
-export function plantInto(source: string, defect: Defect): string {
-  const parts = source.split(defect.find);
+export function plantInto(source: string, name: string, edit: Edit): string {
+  const parts = source.split(edit.find);
   if (parts.length !== 2) {
     throw new Error(
-      `the defect "${defect.name}" finds its place ${parts.length - 1} times in ${defect.file}, not once; ` +
+      `the defect "${name}" finds its place ${parts.length - 1} times in ${edit.file}, not once; ` +
         "adapt its text in sim/defects/defects.ts",
     );
   }
-  return parts.join(defect.replace);
+  return parts.join(edit.replace);
+}
+
+/** All places of a defect. */
+export function editsOf(defect: Defect): readonly Edit[] {
+  return [defect, ...(defect.also ?? [])];
 }

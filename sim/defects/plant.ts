@@ -1,8 +1,8 @@
-// Plants a defect: with `--import` this module, the environment variable SIM_DEFECT names an entry of defects.ts, and the one place that
-// it describes is replaced while the file is loaded. The sources on disk are never touched.
+// Plants a defect: with `--import` this module, the environment variable SIM_DEFECT names an entry of defects.ts, and the places that
+// it describes are replaced while the files are loaded. The sources on disk are never touched.
 
 import { registerHooks } from "node:module";
-import { defects, plantInto } from "./defects.ts";
+import { defects, editsOf, plantInto } from "./defects.ts";
 
 const name = process.env["SIM_DEFECT"];
 if (name !== undefined && name !== "") {
@@ -12,18 +12,18 @@ if (name !== undefined && name !== "") {
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
-      if (
-        !url.endsWith(`/${defect.file}`) ||
-        loaded.source === undefined ||
-        loaded.source === null
-      ) {
+      const edits = editsOf(defect).filter(({ file }) => url.endsWith(`/${file}`));
+      if (edits.length === 0 || loaded.source === undefined || loaded.source === null) {
         return loaded;
       }
       const source =
         typeof loaded.source === "string"
           ? loaded.source
           : Buffer.from(loaded.source as Uint8Array).toString("utf8");
-      return { ...loaded, source: plantInto(source, defect) };
+      return {
+        ...loaded,
+        source: edits.reduce((text, edit) => plantInto(text, defect.name, edit), source),
+      };
     },
   });
 }

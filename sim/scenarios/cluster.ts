@@ -63,7 +63,7 @@ export class ScenarioCluster {
     const api = new SimApi(timeline);
     this.api = api;
     this.#log = new ChangeLog(api);
-    this.#judge = new Judge(api, { countsMayOverrun: false }, (writer) =>
+    this.#judge = new Judge(api, { callsMayBeLate: false, decisionMs: 2_000 }, (writer) =>
       writer.startsWith("ipam"),
     );
     api.listeners.add(({ collection, key, value, writer }) => {

@@ -6,7 +6,7 @@ import { stateOf } from "../../src/core/allocation.ts";
 import { podIsFinished } from "../../src/core/facts.ts";
 import type { Owner } from "../../src/core/owner.ts";
 import { podIdText } from "../../src/core/owner.ts";
-import { Violation } from "../judge.ts";
+import { Violation } from "../violation.ts";
 import { Impossible, ScenarioCluster } from "./cluster.ts";
 import { createdManifest } from "./created-manifest.ts";
 import type { JsonObject } from "./manifests.ts";
