@@ -1,0 +1,151 @@
+// `galaxyctl pool list`, `pool create` and `pool delete`: named groups of addresses.
+
+import type { deletePool, listPools, PoolUsage, putPool } from "../wire/api/pool.ts";
+import type { ApiClient } from "./api-client.ts";
+import type { CommandContext } from "./command-context.ts";
+import type { ExitCode } from "./command-problem.ts";
+import { CommandProblem, exitCodes } from "./command-problem.ts";
+import { isConfirmed } from "./confirm.ts";
+import type { Columns } from "./output.ts";
+import { writeList, writeObject } from "./output.ts";
+import { redrawOnEvents } from "./redraw.ts";
+
+const columns: Columns<PoolUsage> = {
+  usual: [
+    { title: "NAME", text: ({ name }) => name },
+    { title: "SIZE", text: ({ size }) => size ?? "grows", align: "right" },
+    { title: "PRE-ALLOCATED", text: ({ preAllocateIP }) => (preAllocateIP ? "yes" : "no") },
+    { title: "ADDRESSES", text: ({ allocated }) => allocated, align: "right" },
+    { title: "IN USE", text: ({ used }) => used, align: "right" },
+    {
+      title: "MISSING",
+      text: ({ missing }) => missing,
+      align: "right",
+      color: ({ missing }) => (missing > 0 ? "red" : undefined),
+    },
+    { title: "PROBLEM", text: ({ problem }) => problem, color: () => "yellow" },
+  ],
+  wide: [{ title: "NAMESPACE", text: ({ namespace }) => namespace }],
+};
+
+/** Lists pools. */
+export async function poolList(
+  context: CommandContext,
+  options: { readonly watch?: boolean },
+): Promise<ExitCode> {
+  const client = await context.connect();
+  const show = async () => {
+    await writeList(context.terminal, context.options.output, await readPools(client), columns, {
+      empty: "there are no pools; make one with galaxyctl pool create NAME --size N",
+    });
+  };
+  if (options.watch === true) {
+    await redrawOnEvents(context, client, { kinds: ["address", "pool", "configuration"], show });
+  } else {
+    await show();
+  }
+  return exitCodes.done;
+}
+
+async function readPools(client: ApiClient): Promise<readonly PoolUsage[]> {
+  const { body } = await client.call<typeof listPools>({
+    method: "GET",
+    path: "/v1/pool",
+    about: "pools",
+  });
+  return body.pools;
+}
+
+/** Creates a pool or changes one; ends with `refused` when not all addresses could be pre-allocated. */
+export async function poolCreate(
+  context: CommandContext,
+  name: string,
+  options: { readonly size?: number; readonly preAllocate?: boolean; readonly dryRun?: boolean },
+): Promise<ExitCode> {
+  const { size, preAllocate } = options;
+  const client = await context.connect();
+  if (preAllocate === true && size === undefined) {
+    throw new CommandProblem(
+      exitCodes.usage,
+      `pool ${name}: --pre-allocate needs --size N, the number of addresses to take now`,
+    );
+  }
+  if (options.dryRun === true) {
+    const before = (await readPools(client)).find((pool) => pool.name === name);
+    const was = before === undefined ? "created" : `changed from size ${before.size ?? "grows"}`;
+    const outcome = `would be ${was}${size === undefined ? "" : ` with size ${size}`}`;
+    await writeObject(
+      context.terminal,
+      context.options.output,
+      { name, outcome },
+      () => `pool ${name} ${outcome}\n`,
+    );
+    return exitCodes.done;
+  }
+  const { status, body } = await client.call<typeof putPool>({
+    method: "POST",
+    path: "/v1/pool",
+    body: {
+      name,
+      ...(size === undefined ? {} : { size }),
+      ...(preAllocate === true ? { preAllocateIP: true } : {}),
+    },
+    about: `pool ${name}`,
+  });
+  const isShort = status === 202;
+  const answer = {
+    name,
+    outcome: isShort ? "short" : "done",
+    message: body.message,
+    realPoolSize: body.realPoolSize,
+  };
+  await writeObject(context.terminal, context.options.output, answer, () =>
+    isShort
+      ? `pool ${name}: ${body.message}: it has ${body.realPoolSize} of ${size ?? 0} addresses; free some or extend ips, the rest follows\n`
+      : `pool ${name} is set${size === undefined ? "" : ` to size ${size}`}; it has ${body.realPoolSize} addresses\n`,
+  );
+  return isShort ? exitCodes.refused : exitCodes.done;
+}
+
+/** Deletes a pool. Its addresses stay unless `release` asks for those that no pod has. */
+export async function poolDelete(
+  context: CommandContext,
+  name: string,
+  options: { readonly release?: boolean; readonly yes?: boolean; readonly dryRun?: boolean },
+): Promise<ExitCode> {
+  const { terminal } = context;
+  const client = await context.connect();
+  const pool = (await readPools(client)).find((candidate) => candidate.name === name);
+  const free = pool === undefined ? 0 : pool.allocated - pool.used;
+  const what =
+    options.release === true
+      ? `pool ${name} and release its ${free} addresses that no pod has`
+      : `pool ${name}; its ${pool?.allocated ?? 0} addresses stay`;
+  if (options.dryRun === true) {
+    const text = pool === undefined ? `there is no pool ${name}` : `would delete ${what}`;
+    await writeObject(terminal, context.options.output, { name, outcome: text }, () => `${text}\n`);
+    return pool === undefined ? exitCodes.notFound : exitCodes.done;
+  }
+  if (
+    pool !== undefined &&
+    !(await isConfirmed(terminal, `Delete ${what}?`, options.yes === true))
+  ) {
+    terminal.note("nothing was deleted");
+    return exitCodes.refused;
+  }
+  await client.call<typeof deletePool>({
+    method: "DELETE",
+    path: "/v1/pool/{name}",
+    params: { name },
+    ...(options.release === true ? { query: { release: true } } : {}),
+    about: `pool ${name}`,
+  });
+  const outcome = options.release === true ? "deleted, with its free addresses" : "deleted";
+  await writeObject(
+    terminal,
+    context.options.output,
+    { name, outcome },
+    () => `pool ${name} is ${outcome}\n`,
+  );
+  return exitCodes.done;
+}
