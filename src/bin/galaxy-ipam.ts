@@ -4,18 +4,20 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import { createApiRoutes } from "../adapters/http/api/api-routes.ts";
+import { createApiGuard } from "../adapters/http/api-guard.ts";
 import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
 import type { Health } from "../adapters/http/health-routes.ts";
-import type { TlsKeyPair } from "../adapters/http/http-door.ts";
+import { readPageFiles } from "../adapters/http/page-files.ts";
 import { createPinoLog } from "../adapters/log/pino-log.ts";
 import { PrometheusMetrics } from "../adapters/metrics/prometheus-metrics.ts";
 import { SystemClock } from "../adapters/system/clock.ts";
+import { TlsFiles } from "../adapters/system/tls-files.ts";
 import { IpamService } from "../ipam/ipam-service.ts";
 import type { Log } from "../ports/log.ts";
-import { WorldError } from "../ports/world-error.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
 import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
 import { openEmbeddedWorld } from "./galaxy-ipam/embedded-world.ts";
@@ -38,6 +40,11 @@ const queueCapacity = 200_000;
 /** Pause between attempts to start on an API server that does not answer. */
 const startRetryMs = 2_000;
 
+/** Beside the built program, and where `npm start` builds it for the sources. */
+const pageFolders = ["../ui", "../../dist/ui"].map((path) =>
+  fileURLToPath(new URL(path, import.meta.url)),
+);
+
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseIpamFlags(argv);
   if (parsed.kind === "help") {
@@ -51,6 +58,12 @@ async function main(argv: readonly string[]): Promise<void> {
   if (parsed.kind === "invalid") return refuse(parsed.problems);
   const { flags } = parsed;
   const openWorld = namesCluster(flags) ? openKubernetesWorld : openEmbeddedWorld;
+  const isOpenToOthers = openWorld === openEmbeddedWorld && !isLoopback(flags.bindAddress);
+  if (isOpenToOthers && !flags.insecureApi) {
+    return refuse([
+      `--bind=${flags.bindAddress}: without a cluster there are no users, and whoever reaches the ports can do everything; leave --bind out, or add --insecure-api`,
+    ]);
+  }
   // Who tries the program in a terminal reads what it says; the lines about addresses come when asked for.
   const isQuiet = openWorld === openEmbeddedWorld && process.stderr.isTTY && flags.verbosity === 0;
   const log = createPinoLog({ verbosity: isQuiet ? -1 : flags.verbosity });
@@ -108,7 +121,8 @@ async function serve(parts: {
 
   const identity = `${hostname()}_${process.pid}_${Math.random().toString(36).slice(2, 8)}`;
   const clock = new SystemClock();
-  const tls = await readTls(flags);
+  const tlsFiles = await openTlsFiles(flags, log);
+  const tls = tlsFiles?.material;
 
   let startProblem: string | undefined = "starting";
   const metrics = new PrometheusMetrics({ version: manifest.version, withProcessMetrics: true });
@@ -186,10 +200,11 @@ async function serve(parts: {
     },
   };
   const api = createApiServer({
+    page: await readPageFiles(pageFolders),
     health,
     metrics,
     log,
-    tls,
+    tls: tls === undefined ? undefined : { cert: tls.cert, key: tls.key },
     api: {
       routes: createApiRoutes({
         service,
@@ -203,6 +218,11 @@ async function serve(parts: {
           nowMs: () => clock.nowMs(),
         },
         more: world.routes,
+      }),
+      guard: createApiGuard({
+        review: flags.insecureApi ? undefined : world.accessReview,
+        isLoopbackOnly: world.accessReview === undefined && !flags.insecureApi,
+        log,
       }),
       readProblem: problemOfStart,
       changeProblem: () => {
@@ -222,6 +242,11 @@ async function serve(parts: {
     bindTimeoutMs: flags.bindTimeoutMs,
   });
 
+  tlsFiles?.watch((material) => {
+    api.renewTls({ cert: material.cert, key: material.key });
+    extender.renewTls(material);
+  });
+
   let doors: Doors;
   try {
     const host = flags.bindAddress;
@@ -229,6 +254,12 @@ async function serve(parts: {
     const extenderPort = await extender.listen({ host, port: flags.port });
     log.info("listening", { address: host, extender: extenderPort, api: apiPort });
     doors = { host: reachable(host), extenderPort, apiPort, certificate: tls?.cert };
+    if (!isLoopback(flags.bindAddress) && flags.extenderClientCaFile === "") {
+      log.warn(
+        "whoever reaches the extender's port can bind pods; bind it to 127.0.0.1 or give --extender-client-ca-file",
+      );
+    }
+    if (flags.insecureApi) log.warn("whoever reaches the API's port can release addresses");
   } catch (error) {
     // One port that is open would keep the process alive although it does nothing.
     await api.close();
@@ -273,6 +304,7 @@ async function serve(parts: {
   await world.stopElection();
   await world.stop();
   await api.close();
+  await tlsFiles?.stop();
   world.close();
 }
 
@@ -290,6 +322,10 @@ function configurationProblem(service: IpamService, cause: string | undefined): 
 
 function withCause(problem: string, cause: string | undefined): string {
   return cause === undefined ? problem : `${problem}: ${cause}`;
+}
+
+function isLoopback(address: string): boolean {
+  return /^(127\.|::1$|localhost$)/.test(address);
 }
 
 /** Where the configuration comes from, in words. */
@@ -317,23 +353,18 @@ async function untilDone(
   }
 }
 
-async function readTls(flags: IpamFlags): Promise<TlsKeyPair | undefined> {
-  if (flags.tlsCertFile === "") return undefined;
-  const read = async (path: string, flag: string): Promise<string> => {
-    try {
-      return await readFile(path, "utf8");
-    } catch (error) {
-      throw new WorldError("CONFIG_FILE_UNREADABLE", {
-        tried: `read ${path} of ${flag}`,
-        message: `${error instanceof Error ? error.message : String(error)}; correct the path`,
-        cause: error,
-      });
-    }
-  };
-  return {
-    cert: await read(flags.tlsCertFile, "--tls-cert-file"),
-    key: await read(flags.tlsKeyFile, "--tls-private-key-file"),
-  };
+async function openTlsFiles(flags: IpamFlags, log: Log): Promise<TlsFiles | undefined> {
+  const { tlsCertFile, tlsKeyFile, extenderClientCaFile } = flags;
+  if (tlsCertFile === "") return undefined;
+  return TlsFiles.open({
+    cert: { path: tlsCertFile, flag: "--tls-cert-file" },
+    key: { path: tlsKeyFile, flag: "--tls-private-key-file" },
+    clientCa:
+      extenderClientCaFile === ""
+        ? undefined
+        : { path: extenderClientCaFile, flag: "--extender-client-ca-file" },
+    log,
+  });
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

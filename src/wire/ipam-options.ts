@@ -17,6 +17,14 @@ export type IpamFlags = {
   readonly apiPort: number;
   readonly tlsCertFile: string;
   readonly tlsKeyFile: string;
+  /** Authorities whose certificates the callers of the extender must have; "" for any caller. */
+  readonly extenderClientCaFile: string;
+  /** The API asks nobody who they are. */
+  readonly insecureApi: boolean;
+  /** Changes of addresses older than this are forgotten. */
+  readonly historyMs: number;
+  /** Most changes of addresses that are kept; 0: none. */
+  readonly historyChanges: number;
   readonly kubeconfig: string;
   readonly master: string;
   /** Where the program without a cluster keeps everything; "" for the folder of {@link defaultStateFolder}. */
@@ -201,6 +209,26 @@ const table = {
     help: "certificate chain in PEM; with --tls-private-key-file both ports serve HTTPS",
   },
   "tls-private-key-file": { type: "text", initial: "", help: "private key in PEM" },
+  "extender-client-ca-file": {
+    type: "text",
+    initial: "",
+    help: "authorities in PEM: callers of the extender need a certificate of one of them; needs --tls-cert-file",
+  },
+  "insecure-api": {
+    type: "switch",
+    initial: "false",
+    help: "serve the API to everybody who reaches the port, without tokens, as the Go program did",
+  },
+  "history-retention": {
+    type: "duration",
+    initial: "336h",
+    help: "how long it stays known who had an address when",
+  },
+  "history-changes": {
+    type: "count",
+    initial: "100000",
+    help: "most changes of addresses that stay known; 0 keeps none",
+  },
 
   swagger: {
     type: "switch",
@@ -371,6 +399,10 @@ function toFlags(given: ReadonlyMap<FlagName, string>): IpamFlags {
     apiPort: number("api-port"),
     tlsCertFile: text("tls-cert-file"),
     tlsKeyFile: text("tls-private-key-file"),
+    extenderClientCaFile: text("extender-client-ca-file"),
+    insecureApi: parseSwitch(text("insecure-api")) ?? false,
+    historyMs: durationMs("history-retention"),
+    historyChanges: number("history-changes"),
     kubeconfig: text("kubeconfig"),
     master: text("master"),
     stateFolder: text("state-dir"),
@@ -407,6 +439,10 @@ function contradictionsOf(flags: IpamFlags): string[] {
   if ((flags.tlsCertFile === "") !== (flags.tlsKeyFile === "")) {
     problems.push("--tls-cert-file and --tls-private-key-file are needed together");
   }
+  if (flags.extenderClientCaFile !== "" && flags.tlsCertFile === "") {
+    problems.push("--extender-client-ca-file needs --tls-cert-file and --tls-private-key-file");
+  }
+  if (flags.historyChanges < 0) problems.push("--history-changes must not be below 0");
   if (flags.leaderElect && flags.leaseMs <= flags.renewDeadlineMs) {
     problems.push(
       "--leader-elect-lease-duration must be longer than --leader-elect-renew-deadline",
@@ -423,6 +459,7 @@ function contradictionsOf(flags: IpamFlags): string[] {
     "kube-api-burst": flags.kubeApiBurst,
     "leader-elect-retry-period": flags.retryPeriodMs,
     "hold-ttl": flags.holdMs,
+    "history-retention": flags.historyMs,
     "filter-timeout": flags.filterTimeoutMs,
     "bind-timeout": flags.bindTimeoutMs,
     "resync-interval": flags.resyncIntervalMs ?? 1,

@@ -24,7 +24,7 @@ import type { ExtenderArgs } from "./extender-body.ts";
 import { BodyProblem, parseExtenderArgs } from "./extender-body.ts";
 import type { Health } from "./health-routes.ts";
 import { addHealthRoutes } from "./health-routes.ts";
-import type { Door, TlsKeyPair } from "./http-door.ts";
+import type { Door, DoorTls } from "./http-door.ts";
 import { createFastify, doorOf, pathOf, readBody, sendProblem } from "./http-door.ts";
 
 /** The pod and the offered nodes of a filter or prioritize call. */
@@ -71,7 +71,7 @@ export type ExtenderServerOptions = {
   readonly leadership: Leadership;
   readonly metrics: Metrics;
   readonly log: Log;
-  readonly tls?: TlsKeyPair | undefined;
+  readonly tls?: DoorTls | undefined;
   /**
    * filter, prioritize and preempt answer an error after this long: 4,500 by default, below the 5 s that a scheduler waits
    * when its configuration has no httpTimeout.

@@ -12,6 +12,9 @@ export interface Health {
   readinessProblem(): string | undefined;
 }
 
+/** What probes ask for; everybody may. */
+export const healthPaths: ReadonlySet<string> = new Set(["/healthy", "/livez", "/readyz"]);
+
 /** Adds the three routes. */
 export function addHealthRoutes(server: FastifyInstance, health: Health): void {
   server.get("/healthy", (_request, reply) => answer(reply, health.healthProblem()));

@@ -2,6 +2,7 @@
 // Knows nothing of schedulers or addresses.
 
 import type { Readable } from "node:stream";
+import { Server as TlsServer } from "node:tls";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { fastify } from "fastify";
 import type { Log } from "../../ports/log.ts";
@@ -10,15 +11,27 @@ import { WorldError } from "../../ports/world-error.ts";
 /** Certificate chain and private key in PEM. */
 export type TlsKeyPair = { readonly cert: string; readonly key: string };
 
+/** How a port serves HTTPS. */
+export type DoorTls = TlsKeyPair & {
+  /** Authorities in PEM: only callers with a certificate of one of them are let in. */
+  readonly clientCa?: string | undefined;
+};
+
 /** What a door needs of the process. */
 export type DoorOptions = {
   /** Names the port in errors: "the scheduler extender". */
   readonly name: string;
   readonly log: Log;
   /** Serves HTTPS instead of HTTP. */
-  readonly tls?: TlsKeyPair | undefined;
+  readonly tls?: DoorTls | undefined;
   /** Largest body in bytes. */
   readonly bodyLimit: number;
+  /** Connections at a time; further ones are closed at once. Without a limit by default. */
+  readonly maxConnections?: number;
+  /** A connection on which nothing moves for so long while a request is under way is closed. Never by default. */
+  readonly stalledMs?: number;
+  /** An answer that was not begun after so long is given up with 503. Never by default. */
+  readonly answerMs?: number;
 };
 
 /** A server that can be started once and stopped. */
@@ -29,6 +42,8 @@ export interface Door {
    * @throws WorldError PORT_UNAVAILABLE
    */
   listen(address: { readonly host: string; readonly port: number }): Promise<number>;
+  /** Serves new connections with another certificate; those that are open keep theirs. Nothing happens on a port without TLS. */
+  renewTls(tls: DoorTls): void;
   /** Stops taking requests, lets those under way finish for up to `graceMs` (5 s), then cuts them off. */
   close(graceMs?: number): Promise<void>;
 }
@@ -41,6 +56,8 @@ export function sendProblem(
   details: Readonly<Record<string, string>> = {},
 ): FastifyReply {
   const body = { code, message, ...details, requestId: reply.request.id };
+  if (code === 401) reply.header("www-authenticate", 'Bearer realm="galaxy"');
+  if (code === 429) reply.header("retry-after", "1");
   return reply.code(code).type("application/json; charset=utf-8").send(JSON.stringify(body));
 }
 
@@ -60,7 +77,11 @@ export function createFastify(options: DoorOptions): FastifyInstance {
     keepAliveTimeout: keepAliveTimeoutMs,
     forceCloseConnections: "idle",
     routerOptions: { ignoreTrailingSlash: true },
-    ...(tls === undefined ? { http: socketOptions } : { https: { ...socketOptions, ...tls } }),
+    connectionTimeout: options.stalledMs ?? 0,
+    handlerTimeout: options.answerMs ?? 0,
+    ...(tls === undefined
+      ? { http: socketOptions }
+      : { https: { ...socketOptions, ...tlsSettings(tls) } }),
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => {
       void sendProblem(reply, error.statusCode ?? 400, error.message);
     },
@@ -77,9 +98,14 @@ export function createFastify(options: DoorOptions): FastifyInstance {
       );
     },
   }) as unknown as FastifyInstance;
+  if (options.maxConnections !== undefined) server.server.maxConnections = options.maxConnections;
 
   server.setErrorHandler((error: FastifyError, request, reply) => {
     const code = error.statusCode ?? 500;
+    if (error.code === "FST_ERR_HANDLER_TIMEOUT") {
+      log.warn("request took too long", { method: request.method, path: pathOf(request) });
+      return sendProblem(reply, 503, "the answer took too long; try again, or ask for less");
+    }
     if (code >= 500) {
       log.error("request failed", { method: request.method, path: pathOf(request) }, error);
       return sendProblem(reply, code, "internal error; the log has it under the request id");
@@ -133,6 +159,11 @@ export function readBody(
   });
 }
 
+function tlsSettings({ cert, key, clientCa }: DoorTls) {
+  const mutual = { ca: clientCa, requestCert: true, rejectUnauthorized: true };
+  return { cert, key, ...(clientCa === undefined ? {} : mutual) };
+}
+
 /** The path of a request without its query. */
 export function pathOf(request: FastifyRequest): string {
   return request.url.split("?", 1)[0] ?? "";
@@ -153,6 +184,11 @@ export function doorOf(server: FastifyInstance, options: DoorOptions): Door {
       }
       const address = server.server.address();
       return typeof address === "object" && address !== null ? address.port : port;
+    },
+    renewTls(tls) {
+      const { server: listener } = server;
+      // A port without TLS stays one.
+      if (listener instanceof TlsServer) listener.setSecureContext(tlsSettings(tls));
     },
     async close(graceMs = 5_000) {
       const timer = setTimeout(() => {

@@ -82,6 +82,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     binder: cluster.binder,
     events: cluster.recorder,
     leadership: new SoleLeader(identity),
+    accessReview: undefined,
     routes: simulationRoutes(simulation),
     watches: () => [
       { what: "state file", lastContactMs: performance.now(), problem: file.failure },

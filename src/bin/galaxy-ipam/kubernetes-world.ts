@@ -1,5 +1,6 @@
 // galaxy-ipam in a Kubernetes cluster: everything behind its API server. Only puts adapters together.
 
+import { KubernetesAccessReview } from "../../adapters/kubernetes/access-review.ts";
 import { KubernetesAllocationStore } from "../../adapters/kubernetes/allocation-store.ts";
 import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
 import { KubernetesClusterView } from "../../adapters/kubernetes/cluster-view.ts";
@@ -77,6 +78,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     binder,
     events,
     leadership,
+    accessReview: new KubernetesAccessReview({ client, log }),
     watches: () => [...cluster.watches(), store.watchState, pools.watchState],
     electionProblem: () => election?.problem,
     configurationProblem: () => configuration.problem(),

@@ -4,6 +4,7 @@
 import type { Route } from "../../adapters/http/api/route.ts";
 import type { PrometheusMetrics } from "../../adapters/metrics/prometheus-metrics.ts";
 import type { IpamService } from "../../ipam/ipam-service.ts";
+import type { AccessReview } from "../../ports/access-review.ts";
 import type { AllocationStore } from "../../ports/allocation-store.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ClusterView } from "../../ports/cluster-view.ts";
@@ -57,6 +58,8 @@ export interface World {
   readonly binder: PodBinder;
   readonly events: EventRecorder;
   readonly leadership: Leadership;
+  /** Who knows the users of the API; undefined where there are none. */
+  readonly accessReview: AccessReview | undefined;
   /** Routes of the API that exist in this world only. */
   readonly routes: readonly Route[];
   watches(): readonly Watch[];

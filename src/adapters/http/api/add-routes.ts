@@ -4,6 +4,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { WorldError } from "../../../ports/world-error.ts";
 import type { EndpointShape } from "../../../wire/api/endpoint.ts";
+import { formatEstablished } from "../../../wire/api/established-text.ts";
 import type { RawQuery } from "../../../wire/api/read-request.ts";
 import { readBody, readParameters, withoutNulls } from "../../../wire/api/read-request.ts";
 import { pathOf, sendProblem } from "../http-door.ts";
@@ -15,6 +16,9 @@ export interface RouteGuard {
   /** @returns undefined to let it in, else the answer (401, 403, 429, 503) */
   admit(request: FastifyRequest, endpoint: EndpointShape): Promise<ProblemAnswer | undefined>;
 }
+
+/** What hooks of the server know of a route. */
+export type RouteConfig = { readonly isStream: boolean };
 
 /** What the routes have in common. */
 export type RouteSettings = {
@@ -67,14 +71,14 @@ function addRoute(server: FastifyInstance, route: Route, settings: RouteSettings
   server.route({
     method: endpoint.method,
     url: endpoint.path.replaceAll(/\{([^}]+)\}/g, ":$1"),
+    config: { isStream: endpoint.answersWith === "text/event-stream" } satisfies RouteConfig,
     ...(route.bodyLimitBytes === undefined ? {} : { bodyLimit: route.bodyLimitBytes }),
-    ...("handle" in route ? { schema: { response } } : {}),
+    ...("handle" in route && endpoint.isEstablished !== true ? { schema: { response } } : {}),
     onRequest: async (request, reply) => {
       const denial = await guard?.admit(request, endpoint);
       if (denial !== undefined) return sendAnswer(reply, endpoint, denial);
       return undefined;
     },
-    ...(endpoint.isEstablished === true ? { onSend: layOutAsInGo } : {}),
     handler: async (request, reply) => {
       const refusal = stateRefusal(endpoint, settings);
       if (refusal !== undefined) return sendAnswer(reply, endpoint, refusal);
@@ -167,18 +171,15 @@ async function sendAnswer(
     const { message, ...details } = answer.problem;
     return sendProblem(reply, answer.status, `${prefix}${message}`, details);
   }
-  return reply.code(answer.status).type("application/json; charset=utf-8").send(answer.body);
-}
-
-/** The Go system indents its answers by one blank and begins each further line with one more. */
-async function layOutAsInGo(
-  _request: FastifyRequest,
-  reply: FastifyReply,
-  payload: unknown,
-): Promise<unknown> {
-  const type = String(reply.getHeader("content-type") ?? "");
-  if (typeof payload !== "string" || !type.startsWith("application/json")) return payload;
-  return JSON.stringify(JSON.parse(payload), null, 1).replaceAll("\n", "\n ");
+  const schema = endpoint.answers[answer.status]?.schema;
+  const text =
+    endpoint.isEstablished === true && schema !== undefined
+      ? formatEstablished(schema, answer.body)
+      : undefined;
+  return reply
+    .code(answer.status)
+    .type("application/json; charset=utf-8")
+    .send(text ?? answer.body);
 }
 
 /** The answer where no route is: 405 when the path is served with another method, else 404. */
