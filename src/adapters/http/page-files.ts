@@ -43,7 +43,7 @@ const securityHeaders = {
  */
 export async function readPageFiles(folders: readonly string[]): Promise<PageFiles | undefined> {
   for (const folder of folders) {
-    const names = await readdir(folder).catch(() => []);
+    const names: readonly string[] = await readdir(folder).catch(() => []);
     if (!names.includes("index.html")) continue;
     const files = new Map<string, PageFile>();
     for (const name of names) {
