@@ -96,7 +96,11 @@ export function App() {
   }, [connection]);
   useEffect(() => {
     api.status().then(
-      (status) => setMode(status.mode),
+      (status) => {
+        setMode(status.mode);
+        // Who starts the program without a cluster sees first what to play with.
+        if (status.mode === "embedded" && location.hash === "") location.replace("#simulation");
+      },
       (error: unknown) => {
         if (error instanceof ApiError && error.status === 401) {
           setAsksToken(readToken() === "" ? "first" : "refused");

@@ -214,6 +214,7 @@ export const en = {
   "simulation.forceDelete": "Force",
   "simulation.ready": "ready",
   "simulation.notReady": "not ready",
+  "simulation.more": "and {count} more",
   "simulation.pending": "waiting",
   "signIn.heading": "Sign in",
   "signIn.body":

@@ -208,6 +208,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   "simulation.forceDelete": "强制",
   "simulation.ready": "就绪",
   "simulation.notReady": "未就绪",
+  "simulation.more": "另有 {count} 个",
   "simulation.pending": "等待中",
   "signIn.heading": "登录",
   "signIn.body": "此 galaxy-ipam 需要集群的 Bearer 令牌，例如由 kubectl create token 生成。",

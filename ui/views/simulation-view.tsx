@@ -192,24 +192,35 @@ function Nodes(props: { readonly cluster: Cluster; readonly act: Act }) {
                 {text(node.up ? "simulation.kill" : "simulation.recover")}
               </button>
             </header>
-            <ul>
-              {pods
-                .filter((pod) => pod.nodeName === node.name)
-                .map((pod) => (
-                  <li key={pod.uid}>
-                    {pod.name}{" "}
-                    {pod.ips.map((ip) => (
-                      <a key={ip} href={`#map?ip=${encodeURIComponent(ip)}`}>
-                        {ip}
-                      </a>
-                    ))}
-                  </li>
-                ))}
-            </ul>
+            <PodsOfNode pods={pods.filter((pod) => pod.nodeName === node.name)} />
           </li>
         ))}
       </ul>
     </>
+  );
+}
+
+/** A card names this many pods; the table below has all. */
+const mostPodsOfCard = 8;
+
+function PodsOfNode(props: { readonly pods: Cluster["pods"] }) {
+  const text = useText();
+  const more = props.pods.length - mostPodsOfCard;
+  return (
+    <ul>
+      {props.pods.slice(0, mostPodsOfCard).map((pod) => (
+        <li key={pod.uid}>
+          {pod.name}
+          {pod.ips.map((ip) => (
+            <span key={ip}>
+              {" "}
+              <a href={`#map?ip=${encodeURIComponent(ip)}`}>{ip}</a>
+            </span>
+          ))}
+        </li>
+      ))}
+      {more > 0 ? <li class="faint">{text("simulation.more", { count: more })}</li> : null}
+    </ul>
   );
 }
 
