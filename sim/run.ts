@@ -1,8 +1,9 @@
 // `npm run sim -- --seeds N [--seed S] [--ops N] [--trace] [--until-failure] [--regressions]`: runs simulated worlds and reports the first
 // failures with the command that replays each. With `--scenario FILE` it plays written stories instead.
 
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import type { Options, ScenarioOptions } from "./run-options.ts";
 import { parseOptions, parseRegressions, usage } from "./run-options.ts";
@@ -70,7 +71,7 @@ async function main(argv: readonly string[]): Promise<number> {
 async function playScenarios({ scenarios, trace }: ScenarioOptions): Promise<number> {
   const print = (line: string) => process.stdout.write(`${line}\n`);
   let failedCount = 0;
-  for (const file of scenarios) {
+  for (const file of scenarios.flatMap(scenariosAt)) {
     let text: string;
     try {
       text = readFileSync(file, "utf8");
@@ -91,6 +92,14 @@ async function playScenarios({ scenarios, trace }: ScenarioOptions): Promise<num
     if (failure !== undefined) failedCount += 1;
   }
   return failedCount === 0 ? 0 : 1;
+}
+
+/** The file itself, or the scenarios of a folder. */
+function scenariosAt(path: string): readonly string[] {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return [path];
+  const names = globSync("*.scenario", { cwd: path }).toSorted();
+  // Of a folder without any the reading fails and says so.
+  return names.length === 0 ? [path] : names.map((name) => join(path, name));
 }
 
 async function inWorkers(
