@@ -30,8 +30,16 @@ export function swaggerDeclaration(
     ["page.Page.content", { id: "page.Page.content", properties: {} }],
   ]);
   const paths = new Map<string, unknown[]>();
-  for (const endpoint of endpoints) {
-    if (!endpoint.path.startsWith("/v1/") || endpoint.answersWith !== undefined) continue;
+  const described = endpoints.filter(
+    ({ path, answersWith }) => path.startsWith("/v1/") && answersWith === undefined,
+  );
+  // Answers have every field of a model, requests may leave some out: what is answered says which are required.
+  for (const { answers } of described) {
+    for (const { schema } of Object.values(answers)) {
+      if (schema !== undefined) typeNameOf(plainSchema(schema), models);
+    }
+  }
+  for (const endpoint of described) {
     const operations = paths.get(endpoint.path) ?? [];
     operations.push(operationOf(endpoint, models));
     paths.set(endpoint.path, operations);
