@@ -213,7 +213,7 @@ async function serve(parts: {
           instance: identity,
           mode: world.kind,
           startedAtMs: clock.nowMs(),
-          configurationSource: configurationSource(flags, fileConfig),
+          configurationSource: world.configurationSource,
           leadership,
           nowMs: () => clock.nowMs(),
         },
@@ -326,14 +326,6 @@ function withCause(problem: string, cause: string | undefined): string {
 
 function isLoopback(address: string): boolean {
   return /^(127\.|::1$|localhost$)/.test(address);
-}
-
-/** Where the configuration comes from, in words. */
-function configurationSource(flags: IpamFlags, fileConfig: IpamFileConfig): string {
-  if (flags.floatingipsFile !== "") return `file ${flags.floatingipsFile}`;
-  if (fileConfig.floatingipsText !== undefined) return `file ${flags.configFile.path}`;
-  const { configMapNamespace, configMapName, floatingipKey } = fileConfig;
-  return `ConfigMap ${configMapNamespace}/${configMapName}, key ${floatingipKey}`;
 }
 
 /** Tries until it works or the process stops. */

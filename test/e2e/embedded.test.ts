@@ -169,8 +169,10 @@ describe("the program without a cluster", () => {
       / default\/router-0 +node-a\d +10\.0\.0\.2\d\d, 10\.0\.0\.\d+, 10\.0\.0\.\d+/,
     );
     assert.ok(text.includes(`State: ${embedded.stateFolder} `), text);
+    const page = /^Open (\S+) /m.exec(text)?.[1] ?? "";
+    assert.equal((await fetch(page)).status, 200, page);
     const lines = text.split("\n").filter((line) => line.startsWith("  curl "));
-    assert.ok(lines.length >= 6, text);
+    assert.ok(lines.length >= 8, text);
     for (const line of lines) {
       const { url, method, body } = readCurl(line);
       if (method === "DELETE") await embedded.whenSettled();
@@ -183,6 +185,75 @@ describe("the program without a cluster", () => {
     await embedded.call("POST", "/v1/simulation/nodes/node-a1/recover");
     await embedded.call("DELETE", "/v1/simulation/workloads/statefulset/default/cache");
     await embedded.whenSettled();
+  });
+
+  it("answers the documented requests as documented", async () => {
+    const gone = { policy: 2, status: "Deleted", releasable: true, namespace: "default" };
+    const list = async (query: string) => {
+      const page = await embedded.get<{ content: Record<string, unknown>[] }>(`/v1/ip?${query}`);
+      const { content, ...counts } = page;
+      const entries = content.map(({ updateTime, ...entry }) => {
+        assert.match(String(updateTime), /^\d{4}-\d\d-\d\dT/);
+        return entry;
+      });
+      return { counts, entries };
+    };
+    const countsOf = (count: number) => ({
+      last: true,
+      totalElements: count,
+      totalPages: 1,
+      first: true,
+      numberOfElements: count,
+      size: 10,
+      number: 0,
+    });
+    const tapp = { ...gone, appName: "nginx-deployment", appType: "tapp" };
+    const ofTapp = "namespace=default&appName=nginx-deployment&appType=tapp";
+    assert.deepEqual(await list(ofTapp), {
+      counts: countsOf(3),
+      entries: [
+        { ...tapp, ip: "10.0.70.33", podName: "nginx-deployment-0" },
+        { ...tapp, ip: "10.0.70.142", podName: "nginx-deployment-2" },
+        { ...tapp, ip: "10.0.70.169", podName: "nginx-deployment-1" },
+      ],
+    });
+    const sts = { ...gone, appName: "sts", appType: "statefulset" };
+    assert.deepEqual(await list("appName=sts&appType=statefulsets&namespace=default"), {
+      counts: countsOf(2),
+      entries: [
+        { ...sts, ip: "10.0.0.112", podName: "sts-0" },
+        { ...sts, ip: "10.0.0.174", podName: "sts-1" },
+      ],
+    });
+    const ips = [
+      {
+        ip: "10.0.70.169",
+        namespace: "default",
+        appName: "nginx-deployment",
+        appType: "tapp",
+        podName: "nginx-deployment-1",
+      },
+    ];
+    assert.deepEqual(await embedded.call("POST", "/v1/ip", { ips }), { code: 200, message: "" });
+    const both = [
+      ["10.0.0.112", "sts-0"],
+      ["10.0.0.174", "sts-1"],
+    ].map(([ip, podName]) => ({
+      ip,
+      appName: "sts",
+      appType: "statefulset",
+      podName,
+      namespace: "default",
+    }));
+    assert.deepEqual(await embedded.call("POST", "/v1/ip", { ips: both }), {
+      code: 200,
+      message: "",
+    });
+    assert.equal((await list(ofTapp)).entries.length, 2);
+    assert.equal(
+      (await list("appName=sts&appType=statefulsets&namespace=default")).entries.length,
+      0,
+    );
   });
 
   it("keeps and gives back addresses as the policies say when workloads are scaled and rolled", async () => {
@@ -276,6 +347,10 @@ describe("the program without a cluster", () => {
     const after = await embedded.whenSettled();
     assert.deepEqual(after.map(lifeOf), before.map(lifeOf));
     auditPods(after);
+    // Records, pods and annotations say the same.
+    const check = await embedded.get<{ findings: unknown[]; recordCount: number }>("/v1/check");
+    assert.deepEqual(check.findings, []);
+    assert.ok(check.recordCount >= after.length);
     await embedded.stop("SIGTERM");
     await embedded.start();
     assert.deepEqual((await embedded.whenSettled()).map(lifeOf), before.map(lifeOf));

@@ -83,6 +83,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     events: cluster.recorder,
     leadership: new SoleLeader(identity),
     accessReview: undefined,
+    configurationSource: `file ${configurationFile === "" ? flags.configFile.path : configurationFile}`,
     routes: simulationRoutes(simulation),
     watches: () => [
       { what: "state file", lastContactMs: performance.now(), problem: file.failure },

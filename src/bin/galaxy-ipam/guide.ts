@@ -41,9 +41,18 @@ export async function guide(parts: {
   const api = `${scheme}://${host}:${doors.apiPort}`;
   const curl = doors.certificate === undefined ? "curl" : "curl -k";
   const post = `${curl} -X POST -H 'Content-type: application/json'`;
-  say("\nIn another terminal:\n");
+  say(`\nOpen ${api}/docs for everything that can be asked. In another terminal:\n`);
   const lines: readonly (readonly [string, string])[] = [
+    [`${curl} '${api}/v1/ip?namespace=default&size=50'`, "every address with its owner"],
     [`${curl} '${api}/v1/subnet'`, "how full the subnets are"],
+    ...(isFirstStart && nodes.length > 0
+      ? ([
+          [
+            `${curl} '${api}/v1/ip?appName=sts&appType=statefulsets&namespace=default'`,
+            "left behind by a StatefulSet of policy never",
+          ],
+        ] as const)
+      : []),
     [
       `${post} -d '{"kind":"statefulset","name":"cache","replicas":2,"policy":"immutable"}' ${api}/v1/simulation/workloads`,
       "a workload of your own",

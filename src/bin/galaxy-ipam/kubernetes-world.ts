@@ -69,6 +69,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
   const configuration = configurationSource(parts, client);
   return {
     kind: "kubernetes",
+    configurationSource: configuration.name,
     routes: [],
     failure: () => undefined,
     serve: () => Promise.resolve(),
@@ -112,6 +113,7 @@ function configurationSource(
   parts: WorldParts,
   client: ApiClient,
 ): {
+  readonly name: string;
   start(): Promise<void>;
   stop(): Promise<void>;
   problem(): string | undefined;
@@ -121,11 +123,17 @@ function configurationSource(
     const file = new WatchedFile(flags.floatingipsFile, (text) => {
       configure(text.kind === "text" ? parseFloatingIpConfig(text.text) : text, undefined);
     });
-    return { start: () => file.start(), stop: () => file.stop(), problem: () => undefined };
+    return {
+      name: `file ${flags.floatingipsFile}`,
+      start: () => file.start(),
+      stop: () => file.stop(),
+      problem: () => undefined,
+    };
   }
   const { floatingipsText } = fileConfig;
   if (floatingipsText !== undefined) {
     return {
+      name: `file ${flags.configFile.path}`,
       start: async () => configure(parseFloatingIpConfig(floatingipsText), undefined),
       stop: async () => {},
       problem: () => undefined,
@@ -151,6 +159,7 @@ function configurationSource(
     },
   });
   return {
+    name: `ConfigMap ${namespace}/${name}, key ${key}`,
     start: async () => source.start(),
     stop: async () => source.stop(),
     problem: () => source.watchState.problem,

@@ -60,6 +60,8 @@ export interface World {
   readonly leadership: Leadership;
   /** Who knows the users of the API; undefined where there are none. */
   readonly accessReview: AccessReview | undefined;
+  /** Where the configuration comes from, in words. */
+  readonly configurationSource: string;
   /** Routes of the API that exist in this world only. */
   readonly routes: readonly Route[];
   watches(): readonly Watch[];
