@@ -199,8 +199,9 @@ async function serve(parts: {
       return isReady ? undefined : withCause(reason, world.electionProblem());
     },
   };
+  const page = await readPageFiles(pageFolders);
   const api = createApiServer({
-    page: await readPageFiles(pageFolders),
+    page,
     health,
     metrics,
     log,
@@ -253,7 +254,13 @@ async function serve(parts: {
     const apiPort = await api.listen({ host, port: flags.apiPort });
     const extenderPort = await extender.listen({ host, port: flags.port });
     log.info("listening", { address: host, extender: extenderPort, api: apiPort });
-    doors = { host: reachable(host), extenderPort, apiPort, certificate: tls?.cert };
+    doors = {
+      host: reachable(host),
+      extenderPort,
+      apiPort,
+      certificate: tls?.cert,
+      hasPage: page !== undefined,
+    };
     if (!isLoopback(flags.bindAddress) && flags.extenderClientCaFile === "") {
       log.warn(
         "whoever reaches the extender's port can bind pods; bind it to 127.0.0.1 or give --extender-client-ca-file",

@@ -6,7 +6,7 @@ import type { SimulationParts } from "../../adapters/http/api/simulation-routes.
 import type { Doors } from "./world.ts";
 
 /** So long the guide waits for pods before it shows what there is. */
-const patienceMs = 15_000;
+const patienceMs = 60_000;
 
 /** Prints the guide on standard output when the pods run, or after a while. */
 export async function guide(parts: {
@@ -19,8 +19,8 @@ export async function guide(parts: {
   const { cluster, stateFolder, configurationFile } = simulation;
   say(
     isFirstStart
-      ? "No cluster is named: this is a simulated one inside the process, made just now."
-      : "No cluster is named: this is the simulated one inside the process, as it was left.",
+      ? "No cluster is named: this is a simulated one inside the process, made just now. Its pods start …"
+      : "No cluster is named: this is the simulated one inside the process, as it was left. Its pods start …",
   );
   const endMs = performance.now() + patienceMs;
   const isComing = () => cluster.workloads().some(({ ready, replicas }) => ready < replicas);
@@ -41,7 +41,8 @@ export async function guide(parts: {
   const api = `${scheme}://${host}:${doors.apiPort}`;
   const curl = doors.certificate === undefined ? "curl" : "curl -k";
   const post = `${curl} -X POST -H 'Content-type: application/json'`;
-  say(`\nOpen ${api}/docs for everything that can be asked. In another terminal:\n`);
+  say(doors.hasPage ? `\nOpen ${api}/ for the page, or` : "\nOpen");
+  say(`${api}/docs for everything that can be asked. In another terminal:\n`);
   const lines: readonly (readonly [string, string])[] = [
     [`${curl} '${api}/v1/ip?namespace=default&size=50'`, "every address with its owner"],
     [`${curl} '${api}/v1/subnet'`, "how full the subnets are"],

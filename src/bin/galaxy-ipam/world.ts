@@ -38,6 +38,8 @@ export type Doors = {
   readonly extenderPort: number;
   readonly apiPort: number;
   readonly certificate: string | undefined;
+  /** The API port serves the web page. */
+  readonly hasPage: boolean;
 };
 
 /** Something that follows the world, as metrics and health show it. */
