@@ -97,18 +97,17 @@ async function begin(
       if (missing.length > 0) await ports.network.apply(missing, { netns: undefined });
     } catch (error) {
       // Only here, where the lock is held already, the way back is taken without it.
-      await ports.network
-        .apply(
-          plan.shared
-            .filter(({ key }) => !undoInForce.has(key))
-            .toReversed()
-            .flatMap(({ undo, rollback }) => rollback ?? undo),
-          { netns: undefined },
-        )
-        .catch((undoError: unknown) => {
-          ports.log.error("shared devices could not be undone", { mark }, undoError);
-        });
-      await ports.store.remove(request.id);
+      const back = plan.shared
+        .filter(({ key }) => !undoInForce.has(key))
+        .toReversed()
+        .flatMap(({ undo, rollback }) => rollback ?? undo);
+      try {
+        await ports.network.apply(back, { netns: undefined });
+        await ports.store.remove(request.id);
+      } catch (undoError) {
+        // The record stays, so that DEL can do what could not be done here.
+        ports.log.error("shared devices could not be undone", { mark }, undoError);
+      }
       throw error;
     }
     return { record, plan };

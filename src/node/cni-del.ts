@@ -91,6 +91,9 @@ function foreignUsers(host: NamespaceFacts, steps: readonly NetStep[]): string[]
     .map(({ name }) => name);
 }
 
+/** How often removing is tried: something that goes can take something else with it, which then fails to be removed. */
+const mostRounds = 3;
+
 /** Takes steps that remove, and looks whether they worked. */
 async function carryOut(
   ports: NodePorts,
@@ -98,25 +101,19 @@ async function carryOut(
   steps: readonly NetStep[],
 ): Promise<void> {
   if (steps.length === 0) return;
-  // Unlike an ADD, what is gone already is no reason to look first; only values need a look whether they are still ours to set.
-  const hasValues = steps.some((step) => !step.do.startsWith("no "));
-  const podIsThere =
-    netns !== undefined && netns !== "" && (await ports.network.readPod(netns)) !== undefined;
-  const place = podIsThere ? netns : undefined;
-  const open = hasValues
-    ? missingSteps(steps, await readFacts(ports.network, place, steps))
-    : steps;
-  await ports.network.apply(
-    open.filter((step) => place !== undefined || !("place" in step) || step.place === "host"),
-    { netns: place },
-  );
-  const left = missingSteps(steps, await readFacts(ports.network, place, steps));
-  if (left.length > 0) {
-    throw new WorldError("NETWORK_CHANGE_FAILED", {
-      tried: `make ${left.map(describeStep).join(", ")}`,
-      message: "it was tried and is not so; DEL can be repeated",
-    });
+  let left: readonly NetStep[] = steps;
+  for (let round = 0; ; round += 1) {
+    const facts = await readFacts(ports.network, netns, steps);
+    left = missingSteps(steps, facts);
+    if (left.length === 0) return;
+    if (round === mostRounds) break;
+    const place = facts.pod === undefined ? undefined : netns;
+    await ports.network.apply(left, { netns: place });
   }
+  throw new WorldError("NETWORK_CHANGE_FAILED", {
+    tried: `make ${left.map(describeStep).join(", ")}`,
+    message: "it was tried and is not so; DEL can be repeated",
+  });
 }
 
 /** Without a record the mark on a device of the host is what says whose it is; shared devices go with somebody else's record. */

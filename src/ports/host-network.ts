@@ -25,9 +25,9 @@ export interface HostNetwork {
   /** Sysctls by their path below /proc/sys; those that do not exist are left out. @param netns undefined: the host's */
   readSysctls(netns: string | undefined, keys: readonly string[]): Promise<Record<string, string>>;
   /**
-   * Takes the steps in their order. Of steps that make a device, an address or a rule the caller knows that they are not in effect;
-   * routes, neighbours, sysctls and everything that is to be absent may be so already.
-   * When one fails, those before it stay in effect; the error names the step.
+   * Takes the steps in their order; the caller knows that they are not in effect yet. When one fails, those before it stay in
+   * effect, and the error names the step. Steps that remove never fail: what they were to remove may just have gone, together with
+   * its device for example, and who needs to know looks afterwards.
    */
   apply(steps: readonly NetStep[], namespaces: Namespaces): Promise<void>;
 }

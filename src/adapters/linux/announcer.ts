@@ -47,13 +47,13 @@ export class KernelAnnouncer implements Announcer {
   async probe(probes: readonly Probe[], probeLimitMs: number): Promise<readonly Conflict[]> {
     if (probes.length === 0) return [];
     const each = (line: (probe: Probe) => string) => `${probes.map(line).join("\n")}\n`;
-    const forget = each(({ ip, link }) => `neigh del ${ip} dev ${link}`);
+    const forget = each(({ ip, link }) => `neigh flush to ${ip} dev ${link}`);
     const links = [...new Set(probes.map(({ link }) => link))];
     const deadlineMs = performance.now() + probeLimitMs;
     try {
       for (let round = 1; round <= probeRounds; round += 1) {
         // An entry from before is no answer, and one that failed is not asked again.
-        await this.#ip(["-force", "-batch", "-"], forget);
+        await this.#ip(["-batch", "-"], forget);
         await this.#ip(
           ["-batch", "-"],
           each(({ ip, link }) => `neigh replace ${ip} dev ${link} use`),
@@ -71,7 +71,7 @@ export class KernelAnnouncer implements Announcer {
       }
       return [];
     } finally {
-      await this.#ip(["-force", "-batch", "-"], forget);
+      await this.#ip(["-batch", "-"], forget);
     }
   }
 
@@ -140,7 +140,7 @@ export class KernelAnnouncer implements Announcer {
           input,
           limitMs,
         }));
-    if (end.exitCode !== 0 && !args.includes("-force")) {
+    if (end.exitCode !== 0) {
       throw new Error(`${file} ${args.join(" ")}: ${end.stderr.trim()}`);
     }
     return end;

@@ -150,7 +150,7 @@ export class LinuxHostNetwork implements HostNetwork {
     }
   }
 
-  /** Runs lines one after the other; `isTolerant`: a line that fails is passed over, because what it removes may be gone. */
+  /** Runs lines one after the other; `isTolerant`: a line may fail, because what it removes may be gone. */
   async #batch(
     netns: string | undefined,
     lines: readonly Line[],
