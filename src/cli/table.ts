@@ -25,6 +25,7 @@ export type TableStyle = {
 const leastWidth = 6;
 const gap = "  ";
 const ellipsis = "…";
+const noValue = "-";
 
 /**
  * Writes rows as lines. The widths follow from the first rows that are given and stay, so that a long table can be written in parts
@@ -71,13 +72,16 @@ export class Table<Row> {
       const color = row === undefined ? undefined : column.color?.(row);
       return color === undefined || !this.#style.hasColor ? padded : colored(padded, color);
     });
-    return parts.join(gap).trimEnd();
+    return parts
+      .filter((_, index) => (widths[index] as number) > 0)
+      .join(gap)
+      .trimEnd();
   }
 }
 
 function cellText<Row>(column: Column<Row>, row: Row): string {
   const value = column.text(row);
-  return value === undefined || value === "" ? "-" : printable(String(value));
+  return value === undefined || value === "" ? noValue : printable(String(value));
 }
 
 function cut(text: string, width: number): string {
@@ -94,7 +98,16 @@ function fit<Row>(
     cells.reduce((most, row) => Math.max(most, (row[index] as string).length), column.title.length),
   );
   if (available === undefined) return widths;
-  const total = () => widths.reduce((sum, width) => sum + width, gap.length * (widths.length - 1));
+  const total = () => {
+    const kept = widths.filter((width) => width > 0);
+    return kept.reduce((sum, width) => sum + width, gap.length * (kept.length - 1));
+  };
+  // A column without a single value says least: it goes first, so that the others stay whole.
+  for (const [index, column] of columns.entries()) {
+    if (total() <= available) break;
+    const isEmpty = cells.length > 0 && cells.every((row) => row[index] === noValue);
+    if (isEmpty && column.isWhole !== true) widths[index] = 0;
+  }
   for (let excess = total() - available; excess > 0; excess = total() - available) {
     let widest = -1;
     for (const [index, width] of widths.entries()) {
