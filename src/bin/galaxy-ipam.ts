@@ -57,6 +57,11 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (parsed.kind === "invalid") return refuse(parsed.problems);
   const { flags } = parsed;
+  if (!namesCluster(flags) && flags.extenderClientCaFile !== "") {
+    return refuse([
+      "--extender-client-ca-file needs a cluster: the simulated scheduler has no certificate; leave it out, or give --kubeconfig",
+    ]);
+  }
   const openWorld = namesCluster(flags) ? openKubernetesWorld : openEmbeddedWorld;
   const isOpenToOthers = openWorld === openEmbeddedWorld && !isLoopback(flags.bindAddress);
   if (isOpenToOthers && !flags.insecureApi) {
@@ -258,7 +263,7 @@ async function serve(parts: {
       host: reachable(host),
       extenderPort,
       apiPort,
-      certificate: tls?.cert,
+      certificate: tlsFiles === undefined ? undefined : () => tlsFiles.material.cert,
       hasPage: page !== undefined,
     };
     if (!isLoopback(flags.bindAddress) && flags.extenderClientCaFile === "") {

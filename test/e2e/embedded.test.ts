@@ -27,6 +27,7 @@ import {
 } from "../control-plane/child-program.ts";
 
 const program = fileURLToPath(new URL("../../src/bin/galaxy-ipam.ts", import.meta.url));
+const tlsFlags = ["--tls-cert-file=/cert", "--tls-private-key-file=/key"];
 const patience = { everyMs: 100, timeoutMs: 180_000 };
 /** Outside a cluster, wherever these tests run. */
 const env = { KUBERNETES_SERVICE_HOST: "" };
@@ -404,6 +405,12 @@ describe("the program without a cluster refuses, and says the way out, when", ()
       },
       /state\.db: .*correct the path/,
       1,
+    ],
+    [
+      "only schedulers with a certificate may call",
+      (folder) => [`--state-dir=${folder}`, "--extender-client-ca-file=/ca", ...tlsFlags],
+      /--extender-client-ca-file needs a cluster: the simulated scheduler has no certificate/,
+      2,
     ],
     [
       "a state folder is given beside a cluster",

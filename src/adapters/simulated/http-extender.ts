@@ -19,11 +19,11 @@ import type { Extender, FilterAnswer, NodesQuestion } from "./extender.ts";
 /** Longer than any call takes that the scheduler still waits for. */
 const callLimitMs = 30_000;
 
-/** Where the extender listens; `certificate` in PEM when it speaks HTTPS. */
+/** Where the extender listens; `certificate`: the one that it shows now, in PEM, when it speaks HTTPS. */
 export type ExtenderAddress = {
   readonly host: string;
   readonly port: number;
-  readonly certificate?: string | undefined;
+  readonly certificate?: (() => string) | undefined;
 };
 
 /** Calls an extender. Calls reject with a WorldError when there is no answer or an unreadable one. */
@@ -33,16 +33,10 @@ export class HttpExtender implements Extender {
 
   constructor(address: ExtenderAddress) {
     this.#address = address;
-    const { certificate } = address;
     this.#agent =
-      certificate === undefined
+      address.certificate === undefined
         ? new HttpAgent({ keepAlive: true })
-        : new HttpsAgent({
-            keepAlive: true,
-            ca: certificate,
-            // It is this machine's own port, whatever name the certificate is for.
-            checkServerIdentity: () => undefined,
-          });
+        : new HttpsAgent({ keepAlive: true });
   }
 
   async filter({ pod, nodeNames }: NodesQuestion): Promise<FilterAnswer> {
@@ -112,6 +106,15 @@ export class HttpExtender implements Extender {
   #post(path: string, body: string, tried: string): Promise<{ status: number; text: string }> {
     const { host, port, certificate } = this.#address;
     const send = certificate === undefined ? httpRequest : httpsRequest;
+    // It is this machine's own port: its very certificate is trusted, whoever signed it and whatever name it is for.
+    const trust =
+      certificate === undefined
+        ? {}
+        : {
+            ca: certificate(),
+            allowPartialTrustChain: true,
+            checkServerIdentity: () => undefined,
+          };
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         reject(
@@ -130,6 +133,7 @@ export class HttpExtender implements Extender {
           path,
           method: "POST",
           agent: this.#agent,
+          ...trust,
           headers: {
             "content-type": "application/json",
             "content-length": Buffer.byteLength(body),

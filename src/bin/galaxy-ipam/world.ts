@@ -32,12 +32,12 @@ export type WorldParts = {
   readonly configure: IpamService["configure"];
 };
 
-/** Where the program listens; `certificate` in PEM when it speaks HTTPS. */
+/** Where the program listens; `certificate`: the one in force, in PEM, when it speaks HTTPS. */
 export type Doors = {
   readonly host: string;
   readonly extenderPort: number;
   readonly apiPort: number;
-  readonly certificate: string | undefined;
+  readonly certificate: (() => string) | undefined;
   /** The API port serves the web page. */
   readonly hasPage: boolean;
 };
