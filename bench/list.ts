@@ -1,0 +1,238 @@
+// What questions to the API cost over HTTP: pages of ten out of a million addresses in use with each filter and sort, keyword searches, and the
+// release of a thousand addresses in one request. Memory adapters, one process, the caller in it.
+
+import { Agent, request } from "node:http";
+import { createApiRoutes } from "../src/adapters/http/api/api-routes.ts";
+import { createApiServer } from "../src/adapters/http/api-server.ts";
+import type { Door } from "../src/adapters/http/http-door.ts";
+import { MemoryCluster } from "../src/adapters/memory/cluster.ts";
+import type { Owner } from "../src/core/owner.ts";
+import type { IpamService } from "../src/ipam/ipam-service.ts";
+import type { Figure, Findings, Mode } from "./measure/benchmark.ts";
+import { benchmark } from "./measure/benchmark.ts";
+import { threadCpuMs } from "./measure/cpu.ts";
+import {
+  createMemoryService,
+  putMember,
+  putNodes,
+  putWorkload,
+  quietLog,
+} from "./measure/memory-control-plane.ts";
+import type { Member } from "./measure/population.ts";
+import { configuredSubnets, population } from "./measure/population.ts";
+import { percentile } from "./measure/statistics.ts";
+
+const nodeCount = 5_000;
+
+/** The API in front of so many addresses in use. */
+type Plane = {
+  readonly door: Door;
+  readonly service: IpamService;
+  readonly client: Client;
+  readonly some: Member;
+};
+
+async function startPlane(count: number): Promise<Plane> {
+  const cluster = new MemoryCluster();
+  putNodes(cluster, nodeCount);
+  let some: Member | undefined;
+  for (const member of population(count, nodeCount)) {
+    putWorkload(cluster, member.workload);
+    putMember(cluster, inPool(member));
+    some = member;
+  }
+  if (some === undefined) throw new RangeError("a population has a member");
+  const { service, leadership } = createMemoryService(cluster);
+  const health = () => undefined;
+  const door = createApiServer({
+    health: { livenessProblem: health, healthProblem: health, readinessProblem: health },
+    metrics: { contentType: "text/plain", text: async () => "" },
+    log: quietLog,
+    api: {
+      routes: createApiRoutes({
+        service,
+        process: {
+          version: "bench",
+          instance: "bench",
+          mode: "embedded",
+          startedAtMs: 0,
+          configurationSource: "bench",
+          leadership,
+          nowMs: () => Date.now(),
+        },
+      }),
+      readProblem: () => undefined,
+      changeProblem: () => undefined,
+    },
+  });
+  const port = await door.listen({ host: "127.0.0.1", port: 0 });
+  service.start();
+  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
+  await service.startLeading();
+  return { door, service, client: new Client(port), some };
+}
+
+/** Every fiftieth address that is kept for a pod's name belongs to a pool, too, so that a filter by pool finds something. */
+function inPool(member: Member): Member {
+  const { owner } = member.allocation;
+  const place = Number(member.allocation.version) % 50;
+  if (owner.kind !== "pod" || place !== 0) return member;
+  const pooled: Owner = { ...owner, pool: `pool-${Number(member.allocation.version) % 7}` };
+  return { ...member, allocation: { ...member.allocation, owner: pooled } };
+}
+
+/** By the clock, which other work on the machine moves, and in CPU time, which it does not. */
+type Cost = { readonly ms: number; readonly cpuMs: number };
+
+/** Half of the questions take no longer, and 99 of 100. */
+function figuresOf(what: string, costs: readonly Cost[], limitMs: number): readonly Figure[] {
+  const clock = costs.map(({ ms }) => ms);
+  const cpu = costs.map(({ cpuMs }) => cpuMs);
+  return [
+    { what: `${what}, p50`, value: percentile(clock, 50), unit: "ms" },
+    {
+      what: `${what}, p99`,
+      value: percentile(clock, 99),
+      unit: "ms",
+      target: { relation: "at most", value: limitMs },
+    },
+    { what: `${what}, CPU of question and answer, p99`, value: percentile(cpu, 99), unit: "ms" },
+  ];
+}
+
+class Client {
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #port: number;
+
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  /** The body and how long it took. @throws when the answer is not 200 */
+  async call(path: string, body?: unknown): Promise<Cost & { readonly text: string }> {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const cpuBefore = threadCpuMs();
+    const startedMs = performance.now();
+    return await new Promise((resolve, reject) => {
+      const call = request(
+        {
+          host: "127.0.0.1",
+          port: this.#port,
+          path,
+          method: payload === undefined ? "GET" : "POST",
+          agent: this.#agent,
+          headers: payload === undefined ? {} : { "content-type": "application/json" },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on("data", (chunk: Buffer) => chunks.push(chunk));
+          response.once("error", reject);
+          response.once("end", () => {
+            const text = Buffer.concat(chunks).toString("utf8");
+            const ms = performance.now() - startedMs;
+            const cpuMs = threadCpuMs() - cpuBefore;
+            if (response.statusCode === 200) resolve({ ms, cpuMs, text });
+            else
+              reject(new Error(`${path} answered ${response.statusCode}: ${text.slice(0, 500)}`));
+          });
+        },
+      );
+      call.once("error", reject);
+      call.end(payload);
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+const sorts = ["ip", "namespace", "podname", "policy"].flatMap((field) => [field, `${field} desc`]);
+
+/** Times of a question, asked with every sort, on its first page and on one nine tenths along. */
+async function timesOf(client: Client, query: string, rounds: number): Promise<readonly Cost[]> {
+  const times: Cost[] = [];
+  for (const sort of sorts) {
+    const path = (page: number) =>
+      `/v1/ip?size=10&page=${page}&sort=${encodeURIComponent(sort)}${query === "" ? "" : `&${query}`}`;
+    const first = JSON.parse((await client.call(path(0))).text) as {
+      readonly totalElements: number;
+    };
+    if (first.totalElements === 0) throw new Error(`${path(0)} finds nothing`);
+    const later = Math.min(99_999, Math.floor((first.totalElements * 0.9) / 10));
+    for (let round = 0; round < rounds; round += 1) {
+      for (const page of [0, later]) times.push(await client.call(path(page)));
+    }
+  }
+  return times;
+}
+
+async function measure(mode: Mode): Promise<Findings> {
+  const size = mode === "quick" ? 20_000 : 1_000_000;
+  const keywordSize = mode === "quick" ? 5_000 : 100_000;
+  const rounds = mode === "quick" ? 3 : 12;
+  const figures: Figure[] = [];
+  const million = await startPlane(size);
+  const { client, some } = million;
+  const first = await client.call("/v1/ip?size=10");
+  figures.push({
+    what: "the first page after a start, when the list is made",
+    value: first.ms,
+    unit: "ms",
+  });
+  const { ref } = some.workload;
+  const filters: readonly (readonly [string, string])[] = [
+    ["no filter", ""],
+    ["namespace", `namespace=${ref.namespace}`],
+    ["appName", `appName=${ref.name}`],
+    ["appType", "appType=deployment"],
+    ["podName", `podName=${some.podName}`],
+    ["poolName", "poolName=pool-3"],
+    ["state", "state=bound"],
+    ["namespace, appType and state", `namespace=${ref.namespace}&appType=${ref.type}&state=bound`],
+  ];
+  for (const [name, query] of filters) {
+    const times = await timesOf(client, query, rounds);
+    figures.push(...figuresOf(`page of 10, ${name}, every sort`, times, 20));
+  }
+  client.close();
+  await million.door.close(0);
+  await million.service.stop();
+
+  const smaller = await startPlane(keywordSize);
+  await smaller.client.call("/v1/ip?size=10");
+  const words: Cost[] = [];
+  for (const word of ["payments", "-7", "worker-1", "xyz", "sts_search"]) {
+    for (const sort of sorts) {
+      for (let round = 0; round < rounds; round += 1) {
+        const query = `/v1/ip?keyword=${word}&size=10&sort=${encodeURIComponent(sort)}`;
+        words.push(await smaller.client.call(query));
+      }
+    }
+  }
+  figures.push(...figuresOf("keyword search, every sort", words, 50));
+  const reserved = await smaller.client.call("/v1/ip?state=reserved&size=1000");
+  const { content } = JSON.parse(reserved.text) as { readonly content: readonly unknown[] };
+  const released = await smaller.client.call("/v1/ip", { ips: content });
+  figures.push({
+    what: `release of ${content.length} addresses in one request`,
+    value: released.ms,
+    unit: "ms",
+  });
+  smaller.client.close();
+  await smaller.door.close(0);
+  await smaller.service.stop();
+  return {
+    parameters: {
+      "addresses in use": size,
+      "for keywords": keywordSize,
+      "questions a filter": sorts.length * rounds * 2,
+    },
+    figures,
+    notes: [
+      "Each filter is asked with eight sorts, on the first page and on one nine tenths along; the caller shares the process and its time.",
+    ],
+  };
+}
+
+await benchmark({ name: "list", title: "lists of the API" }, measure);
