@@ -64,12 +64,12 @@ function formatOutcome({ ip }: ImportEntry, outcome: ImportOutcome): ImportResul
     case "entered":
     case "unchanged":
       return { ip, outcome: outcome.kind, message: formatOwnerKey(outcome.allocation.owner) };
-    case "would enter":
-      return {
-        ip,
-        outcome: "entered",
-        message: `would belong to ${describeOwner(outcome.owner)}${outcome.podUid === "" ? ", reserved" : ""}`,
-      };
+    case "would enter": {
+      const { owner, podUid } = outcome;
+      const isKept = owner.kind === "pod" && podUid === "";
+      const message = `would ${isKept ? "be kept for" : "belong to"} ${describeOwner(owner)}`;
+      return { ip, outcome: "entered", message };
+    }
     case "refused":
       return { ip, outcome: "refused", message: outcome.reason };
     default:
