@@ -20,8 +20,6 @@ import { IpamService } from "../ipam/ipam-service.ts";
 import type { Log } from "../ports/log.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
 import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
-import { openEmbeddedWorld } from "./galaxy-ipam/embedded-world.ts";
-import { openKubernetesWorld } from "./galaxy-ipam/kubernetes-world.ts";
 import type { Doors, World, WorldParts } from "./galaxy-ipam/world.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
@@ -57,24 +55,27 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   if (parsed.kind === "invalid") return refuse(parsed.problems);
   const { flags } = parsed;
-  if (!namesCluster(flags) && flags.extenderClientCaFile !== "") {
+  const isEmbedded = !namesCluster(flags);
+  if (isEmbedded && flags.extenderClientCaFile !== "") {
     return refuse([
       "--extender-client-ca-file needs a cluster: the simulated scheduler has no certificate; leave it out, or give --kubeconfig",
     ]);
   }
-  const openWorld = namesCluster(flags) ? openKubernetesWorld : openEmbeddedWorld;
-  const isOpenToOthers = openWorld === openEmbeddedWorld && !isLoopback(flags.bindAddress);
-  if (isOpenToOthers && !flags.insecureApi) {
+  if (isEmbedded && !isLoopback(flags.bindAddress) && !flags.insecureApi) {
     return refuse([
       `--bind=${flags.bindAddress}: without a cluster there are no users, and whoever reaches the ports can do everything; leave --bind out, or add --insecure-api`,
     ]);
   }
   // Who tries the program in a terminal reads what it says; the lines about addresses come when asked for.
-  const isQuiet = openWorld === openEmbeddedWorld && process.stderr.isTTY && flags.verbosity === 0;
+  const isQuiet = isEmbedded && process.stderr.isTTY && flags.verbosity === 0;
   const log = createPinoLog({ verbosity: isQuiet ? -1 : flags.verbosity });
   for (const warning of parsed.warnings) log.warn("command line", { warning });
   const fileConfig = await readFileConfig(flags, log);
   if ("problems" in fileConfig) return refuse(fileConfig.problems);
+  // One of the two is read: each brings what the other does not need.
+  const openWorld = isEmbedded
+    ? (await import("./galaxy-ipam/embedded-world.ts")).openEmbeddedWorld
+    : (await import("./galaxy-ipam/kubernetes-world.ts")).openKubernetesWorld;
   await serve({ flags, fileConfig, log, openWorld });
 }
 

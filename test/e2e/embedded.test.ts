@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it, type TestContext } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type {
   SimulatedNode,
@@ -363,6 +364,54 @@ describe("the program without a cluster", () => {
     assert.equal(code, 1, text);
     assert.match(text, /state\.db: another process has it open; stop that program first/);
     assert.ok((await embedded.pods()).length > 0);
+  });
+});
+
+describe("the program without a cluster, killed in the middle of changes,", () => {
+  const embedded = new Embedded();
+  before(() => embedded.start());
+  after(async () => {
+    await embedded.stop("SIGTERM");
+    rmSync(embedded.folder, { recursive: true, force: true });
+  });
+
+  it("finds pods and records together each time, and keeps what the policies promise", async () => {
+    const first = await embedded.whenSettled();
+    const kept = addressesOf(first.filter(({ workload }) => workload === "nginx-deployment"));
+    for (const killAfterMs of [0, 30, 150, 600, 1_500]) {
+      const changes = [
+        embedded.call("POST", "/v1/simulation/workloads/deployment/default/nginx-deployment/roll"),
+        embedded.call("POST", "/v1/simulation/workloads/deployment/default/web/roll"),
+        embedded.call("POST", "/v1/simulation/workloads/statefulset/default/db/scale", {
+          replicas: 1 + (killAfterMs % 4),
+        }),
+        ...first
+          .filter(({ workload }) => workload === "game")
+          .map(({ name }) => embedded.call("DELETE", `/v1/simulation/pods/default/${name}`)),
+      ];
+      // What was not answered may have happened or not; both must be fine.
+      const asked = Promise.allSettled(changes);
+      await delay(killAfterMs);
+      await embedded.stop("SIGKILL");
+      await asked;
+      await embedded.start();
+      auditPods(await embedded.whenSettled());
+      await waitUntil(
+        "records, pods and annotations to say the same",
+        () => embedded.get<{ findings: unknown[] }>("/v1/check"),
+        ({ findings }) => findings.length === 0,
+        patience,
+      );
+    }
+    const last = await embedded.whenSettled();
+    assert.deepEqual(
+      addressesOf(last.filter(({ workload }) => workload === "nginx-deployment")),
+      kept,
+    );
+    const gameBefore = first.filter(({ workload }) => workload === "game");
+    for (const { name, ips } of gameBefore) {
+      assert.deepEqual(last.find((pod) => pod.name === name)?.ips, ips, name);
+    }
   });
 });
 
