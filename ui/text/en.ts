@@ -211,10 +211,11 @@ export const en = {
   "simulation.delete": "Delete",
   "simulation.kill": "Kill",
   "simulation.recover": "Recover",
-  "simulation.forceDelete": "Force",
+  "simulation.forceDelete": "Delete by force",
   "simulation.ready": "ready",
   "simulation.notReady": "not ready",
   "simulation.more": "and {count} more",
+  "simulation.deleting": "being deleted",
   "simulation.pending": "waiting",
   "signIn.heading": "Sign in",
   "signIn.body":

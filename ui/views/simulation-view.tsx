@@ -355,6 +355,7 @@ function Pods(props: { readonly cluster: Cluster; readonly act: Act }) {
                 <td>{pod.nodeName ?? text("simulation.pending")}</td>
                 <td>
                   {pod.phase}, {text(pod.ready ? "simulation.ready" : "simulation.notReady")}
+                  {pod.deleting ? `, ${text("simulation.deleting")}` : ""}
                   {pod.waitsBecause === undefined ? null : (
                     <em class="problem-text"> {pod.waitsBecause}</em>
                   )}
@@ -362,15 +363,16 @@ function Pods(props: { readonly cluster: Cluster; readonly act: Act }) {
                 <td class="row-actions">
                   <button
                     type="button"
-                    aria-label={`${text("simulation.delete")} ${pod.name}`}
+                    aria-label={`${text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")} ${pod.name}`}
                     onClick={() =>
                       props.act(
                         "DELETE",
-                        `pods/${encodeURIComponent(pod.namespace)}/${encodeURIComponent(pod.name)}`,
+                        // A pod whose node is silent goes only by force, as in any cluster.
+                        `pods/${encodeURIComponent(pod.namespace)}/${encodeURIComponent(pod.name)}${pod.deleting ? "?force=true" : ""}`,
                       )
                     }
                   >
-                    {text("simulation.delete")}
+                    {text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")}
                   </button>
                 </td>
               </tr>
