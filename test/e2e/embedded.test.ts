@@ -190,6 +190,21 @@ describe("the program without a cluster", () => {
     await embedded.whenSettled();
   });
 
+  it("describes the verbs of this mode with all others", async () => {
+    const { paths } = await embedded.get<{ paths: Record<string, unknown> }>("/openapi.json");
+    const verbs = Object.keys(paths).filter((path) => path.startsWith("/v1/simulation"));
+    assert.ok(verbs.includes("/v1/simulation/nodes/{name}/kill"), verbs.join());
+    assert.ok("/v1/ip" in paths);
+    const status = await embedded.get<{ mode: string; configuration: { source: string } }>(
+      "/v1/status",
+    );
+    assert.equal(status.mode, "embedded");
+    assert.equal(
+      status.configuration.source,
+      `file ${join(embedded.stateFolder, "floatingips.json")}`,
+    );
+  });
+
   it("answers the documented requests as documented", async () => {
     const gone = { policy: 2, status: "Deleted", releasable: true, namespace: "default" };
     const list = async (query: string) => {
