@@ -1,41 +1,34 @@
-// Runs benchmarks, each in a process of its own, and writes the table of their saved results.
+// Runs benchmarks, each in a process of its own, and writes the tables and the plot of their saved results.
 //
-//   node bench/run.ts [name …] [--quick | --long]
+//   node bench/run.ts [name …] [--quick | --long | --write]
 //
+// --write   runs nothing, writes tables and plot of what is saved
 // --quick   small sizes, nothing is saved: shows that a benchmark works
 // --long    sizes that take many minutes too
 
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Figure, isMet, resultsFolder, type SavedResult } from "./measure/benchmark.ts";
-
-/** Every benchmark in the order of the table, with the flags that its process needs. */
-const benchmarks: Readonly<Record<string, readonly string[]>> = {
-  "filter-names": ["--max-old-space-size=8192"],
-  "filter-nodes": [],
-  bind: [],
-  schedule: [],
-  reclaim: [],
-  memory: ["--expose-gc", "--max-old-space-size=8192"],
-  start: [],
-  configuration: ["--expose-gc"],
-  "state-file": [],
-  scale: ["--expose-gc", "--max-old-space-size=8192"],
-};
+import { performancePage } from "./measure/performance-page.ts";
+import { benchmarks, savedResults } from "./measure/saved-results.ts";
 
 async function main(argv: readonly string[]): Promise<void> {
   const names = argv.filter((word) => !word.startsWith("--"));
   const flags = argv.filter((word) => word.startsWith("--"));
   const unknown = [
     ...names.filter((name) => !Object.hasOwn(benchmarks, name)),
-    ...flags.filter((flag) => flag !== "--quick" && flag !== "--long"),
+    ...flags.filter((flag) => !["--quick", "--long", "--write"].includes(flag)),
   ];
   if (unknown.length > 0) {
     console.error(
-      `unknown: ${unknown.join(", ")}; there are ${Object.keys(benchmarks).join(", ")}, --quick and --long`,
+      `unknown: ${unknown.join(", ")}; there are ${Object.keys(benchmarks).join(", ")}, --quick, --long and --write`,
     );
     process.exitCode = 2;
+    return;
+  }
+  if (flags.includes("--write")) {
+    writeTable();
     return;
   }
   const failed: string[] = [];
@@ -61,10 +54,7 @@ function exitCodeOf(args: readonly string[]): Promise<number> {
 }
 
 function writeTable(): void {
-  const saved = new Set(readdirSync(resultsFolder));
-  const results = Object.keys(benchmarks)
-    .filter((name) => saved.has(`${name}.json`))
-    .map((name) => JSON.parse(readFileSync(`${resultsFolder}${name}.json`, "utf8")) as SavedResult);
+  const results = savedResults();
   const text = [
     "# Results of the benchmarks",
     "Written by `npm run bench` from the JSON files beside it; do not edit. Every figure is a median of one run unless it says otherwise, " +
@@ -72,6 +62,10 @@ function writeTable(): void {
     ...results.map(sectionOf),
   ].join("\n\n");
   writeFileSync(`${resultsFolder}README.md`, `${text}\n`);
+  const pageFile = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
+  const { page, plot } = performancePage(readFileSync(pageFile, "utf8"), results);
+  writeFileSync(pageFile, page);
+  writeFileSync(pageFile.replace(/\.md$/, ".svg"), plot);
 }
 
 function sectionOf(result: SavedResult): string {
