@@ -837,3 +837,31 @@ it("giving up a promise wakes who waits for one, giving up none wakes nobody", a
   await waiting;
   assert.equal(wakeCount, 1);
 });
+
+it("narrowing a promise to one zone gives back those of the others, wakes who waits, and keeps what the pod will use", async () => {
+  const { allocator, clock, free } = aProcess();
+  const { id, uid } = aPod({ name: "bound-for-a" });
+  const byZone = new Map([
+    ["a", [first]],
+    ["b", [second, first]],
+  ]);
+  const expiresAtMs = clock.nowMs() + 1_000;
+  allocator.hold({
+    podUid: uid,
+    pod: id,
+    workload: undefined,
+    pool: undefined,
+    byZone,
+    expiresAtMs,
+  });
+  const freeBefore = free();
+  allocator.narrowHold(uid, "a zone that it was not promised anything in");
+  allocator.narrowHold("uid of a pod without a promise", "a");
+  assert.deepEqual(free(), freeBefore);
+  const waiting = allocator.whenPromiseEnds(500);
+  allocator.narrowHold(uid, "a");
+  await waiting;
+  assert.equal(allocator.view.heldBy(first), uid);
+  assert.equal(allocator.view.heldBy(second), undefined);
+  assert.deepEqual([...(allocator.view.holdOf(uid)?.byZone.keys() ?? [])], ["a"]);
+});
