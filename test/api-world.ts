@@ -1,9 +1,15 @@
 // The HTTP API over real HTTP on loopback, in front of the control plane in memory. Time stands still until a test moves it.
 
 import { createApiRoutes } from "../src/adapters/http/api/api-routes.ts";
+import { eventRoutes, openEventStream } from "../src/adapters/http/api/event-routes.ts";
+import type { EventStream } from "../src/adapters/http/api/event-stream.ts";
+import { historyRoutes } from "../src/adapters/http/api/history-routes.ts";
 import { createApiServer } from "../src/adapters/http/api-server.ts";
 import type { Door } from "../src/adapters/http/http-door.ts";
+import { MemoryHistoryStore } from "../src/adapters/memory/history-store.ts";
+import { MemoryPoolStore } from "../src/adapters/memory/pool-store.ts";
 import type { PodSubnet } from "../src/core/subnets.ts";
+import { History } from "../src/ipam/history.ts";
 import type { WorldParts } from "./ipam-world.ts";
 import { IpamWorld } from "./ipam-world.ts";
 
@@ -29,14 +35,24 @@ export type Call = {
 export class ApiWorld {
   readonly world: IpamWorld;
   readonly url: string;
+  readonly history: History;
+  readonly stream: EventStream;
   readonly #door: Door;
   /** Why nothing can be read; undefined when it can. */
   readProblem: string | undefined;
 
-  private constructor(world: IpamWorld, url: string, door: Door) {
-    this.world = world;
-    this.url = url;
-    this.#door = door;
+  private constructor(parts: {
+    readonly world: IpamWorld;
+    readonly url: string;
+    readonly door: Door;
+    readonly history: History;
+    readonly stream: EventStream;
+  }) {
+    this.world = parts.world;
+    this.url = parts.url;
+    this.history = parts.history;
+    this.stream = parts.stream;
+    this.#door = parts.door;
   }
 
   /** Opens the port of a world that leads with the given pod subnets. */
@@ -48,6 +64,24 @@ export class ApiWorld {
   static async over(world: IpamWorld): Promise<ApiWorld> {
     const { service, leadership, clock, log } = world;
     let opened: ApiWorld | undefined;
+    const bounds = { mostChanges: 10_000, longestMs: 3_600_000 };
+    const history = new History(
+      {
+        allocator: service.allocator,
+        history: new MemoryHistoryStore({ bounds, clock }),
+        clock,
+        leadership,
+        log,
+      },
+      { flushMs: 0, retryMs: 1_000, mostWaiting: 10_000 },
+    );
+    history.startLeading();
+    const stream = openEventStream({
+      service,
+      pools: new MemoryPoolStore(world.cluster),
+      leadership,
+      limits: { usageMs: 1 },
+    });
     const door = createApiServer({
       health: {
         livenessProblem: () => undefined,
@@ -68,20 +102,24 @@ export class ApiWorld {
             leadership,
             nowMs: () => clock.nowMs(),
           },
+          more: [...historyRoutes(history), ...eventRoutes(stream)],
         }),
         readProblem: () => opened?.readProblem,
         changeProblem: () => {
           const { isReady, reason } = service.readiness();
-          return isReady ? undefined : { message: reason, leader: leadership.leaderName() };
+          if (isReady) return undefined;
+          const leader = leadership.isLeader() ? undefined : leadership.leaderName();
+          return { message: reason, leader };
         },
       },
     });
     const port = await door.listen({ host: "127.0.0.1", port: 0 });
-    opened = new ApiWorld(world, `http://127.0.0.1:${port}`, door);
+    opened = new ApiWorld({ world, url: `http://127.0.0.1:${port}`, door, history, stream });
     return opened;
   }
 
   async close(): Promise<void> {
+    this.stream.stop();
     await this.#door.close(0);
     await this.world.service.stop();
   }

@@ -234,7 +234,9 @@ async function serve(parts: {
       readProblem: problemOfStart,
       changeProblem: () => {
         const { isReady, reason } = service.readiness();
-        return isReady ? undefined : { message: reason, leader: leadership.leaderName() };
+        if (isReady) return undefined;
+        const leader = leadership.isLeader() ? undefined : leadership.leaderName();
+        return { message: reason, leader };
       },
     },
   });

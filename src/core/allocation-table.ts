@@ -69,6 +69,8 @@ export interface AllocationView {
 export interface ListedView extends AllocationView {
   /** Addresses in a phase other than idle. */
   inPhase(phase: Exclude<EntryPhase, "idle">): Iterable<Ip>;
+  /** Pools that addresses belong to, whether there is an object or not. */
+  poolNames(): readonly string[];
   /** Pages of addresses; kept from the first question on. */
   readonly listing: AllocationListing;
 }
@@ -260,6 +262,10 @@ export class AllocationTable implements ListedView {
 
   *inPhase(phase: Exclude<EntryPhase, "idle">): Generator<Ip> {
     for (const [ip, found] of this.#phases) if (found === phase) yield ip;
+  }
+
+  poolNames(): readonly string[] {
+    return [...this.#byPool.keys()];
   }
 
   all(): Iterable<Allocation> {

@@ -52,6 +52,10 @@ export type Finding = {
 /** What is compared. */
 export type CheckFacts = {
   readonly view: AllocationView;
+  /** Records to look at; all of the view's. */
+  readonly allocations: Iterable<Allocation>;
+  /** Names of pools that addresses name. */
+  readonly poolNames: Iterable<string>;
   readonly pods: Iterable<PodFacts>;
   readonly podOf: (id: PodId) => PodFacts | undefined;
   /** What would become of an address without its pod. */
@@ -60,19 +64,30 @@ export type CheckFacts = {
   readonly configurationProblems: readonly string[];
 };
 
-const severityOrder = { error: 0, warning: 1, note: 2 } as const;
+const nothing: readonly Finding[] = [];
 
-/** All differences, the most severe first, then in the order in which they were met. */
-export function checkRecords(facts: CheckFacts): readonly Finding[] {
-  const findings: Finding[] = facts.configurationProblems.map((message) => ({
+/**
+ * All differences in the order in which they are met, step by step: a step looks at one record or pod, so that a caller can let other work run
+ * in between. What was looked at may have changed by the end.
+ */
+export function* checkRecords(facts: CheckFacts): Generator<readonly Finding[]> {
+  yield facts.configurationProblems.map((message) => ({
     kind: "configuration invalid",
     severity: "error",
     message,
     advice: "correct the configuration; the last good one stays in force until then",
   }));
-  for (const allocation of facts.view.all()) findings.push(...checkRecord(allocation, facts));
-  findings.push(...checkPods(facts), ...checkPools(facts));
-  return findings.sort((a, b) => severityOrder[a.severity] - severityOrder[b.severity]);
+  for (const allocation of facts.allocations) yield checkRecord(allocation, facts);
+  const carriers = new Map<Ip, PodFacts>();
+  for (const pod of facts.pods) yield checkPod(pod, carriers, facts);
+  yield checkPools(facts);
+}
+
+const severityOrder = { error: 0, warning: 1, note: 2 } as const;
+
+/** Order of findings: the most severe first. */
+export function compareFindings(a: Finding, b: Finding): number {
+  return severityOrder[a.severity] - severityOrder[b.severity];
 }
 
 function checkRecord(allocation: Allocation, facts: CheckFacts): readonly Finding[] {
@@ -91,7 +106,7 @@ function checkRecord(allocation: Allocation, facts: CheckFacts): readonly Findin
       },
     ];
   }
-  if (phase !== "idle") return [];
+  if (phase !== "idle") return nothing;
   if (owner.kind === "foreign") {
     return [
       {
@@ -119,7 +134,7 @@ function checkRecord(allocation: Allocation, facts: CheckFacts): readonly Findin
       advice: "nothing has to be done: it is not handed out again",
     });
   }
-  return found;
+  return found.length === 0 ? nothing : found;
 }
 
 function checkBound(allocation: Allocation, id: PodId, facts: CheckFacts): Finding | undefined {
@@ -175,68 +190,68 @@ function checkBound(allocation: Allocation, id: PodId, facts: CheckFacts): Findi
   };
 }
 
-function checkPods(facts: CheckFacts): readonly Finding[] {
-  const { view } = facts;
+/** @param carriers pods looked at already, by the addresses that they carry */
+function checkPod(
+  pod: PodFacts,
+  carriers: Map<Ip, PodFacts>,
+  { view }: CheckFacts,
+): readonly Finding[] {
+  if (pod.nodeName === "" || podIsFinished(pod) || pod.assignedIps.length === 0) return nothing;
+  const name = podIdText(pod.id);
   const findings: Finding[] = [];
-  const carriers = new Map<Ip, PodFacts>();
-  for (const pod of facts.pods) {
-    if (pod.nodeName === "" || podIsFinished(pod)) continue;
-    const name = podIdText(pod.id);
-    for (const ip of pod.assignedIps) {
-      const other = carriers.get(ip);
-      if (other !== undefined) {
-        const [older, younger] = pod.createdAtMs < other.createdAtMs ? [pod, other] : [other, pod];
-        findings.push({
-          kind: "double use",
-          severity: "error",
-          ip,
-          pod: younger.id,
-          message: `${ip} is in pod ${podIdText(older.id)} and in the younger pod ${podIdText(younger.id)}`,
-          advice: `delete pod ${podIdText(younger.id)}; it gets another address when it is made again`,
-        });
-        continue;
-      }
-      carriers.set(ip, pod);
-      if (!pod.wantsAddress) continue;
-      const allocation = view.get(ip);
-      if (allocation === undefined) {
-        const isConfigured = view.topology.isConfigured(ip);
-        findings.push({
-          kind: isConfigured ? "pod without record" : "outside configuration",
-          severity: isConfigured ? "error" : "warning",
-          ip,
-          pod: pod.id,
-          message: `pod ${name} carries ${ip}, which has no record`,
-          ...(isConfigured
-            ? {
-                repair: {
-                  do: "adopt" as const,
-                  pod: pod.id,
-                  ip,
-                  message: `a record of ${ip} is made for pod ${name}`,
-                },
-              }
-            : { advice: "extend the configuration, or delete the pod" }),
-        });
-        continue;
-      }
-      const { owner } = allocation;
-      const isOthers = owner.kind !== "pod" || podIdText(owner.pod) !== name;
-      if (!isOthers) continue;
+  for (const ip of pod.assignedIps) {
+    const other = carriers.get(ip);
+    if (other !== undefined) {
+      const [older, younger] = pod.createdAtMs < other.createdAtMs ? [pod, other] : [other, pod];
       findings.push({
         kind: "double use",
         severity: "error",
         ip,
-        pod: pod.id,
-        message: `pod ${name} carries ${ip}, whose record belongs to ${owner.kind === "pod" ? `pod ${podIdText(owner.pod)}` : owner.kind}`,
-        advice: "delete the pod that should not have the address",
+        pod: younger.id,
+        message: `${ip} is in pod ${podIdText(older.id)} and in the younger pod ${podIdText(younger.id)}`,
+        advice: `delete pod ${podIdText(younger.id)}; it gets another address when it is made again`,
       });
+      continue;
     }
+    carriers.set(ip, pod);
+    if (!pod.wantsAddress) continue;
+    const allocation = view.get(ip);
+    if (allocation === undefined) {
+      const isConfigured = view.topology.isConfigured(ip);
+      findings.push({
+        kind: isConfigured ? "pod without record" : "outside configuration",
+        severity: isConfigured ? "error" : "warning",
+        ip,
+        pod: pod.id,
+        message: `pod ${name} carries ${ip}, which has no record`,
+        ...(isConfigured
+          ? {
+              repair: {
+                do: "adopt" as const,
+                pod: pod.id,
+                ip,
+                message: `a record of ${ip} is made for pod ${name}`,
+              },
+            }
+          : { advice: "extend the configuration, or delete the pod" }),
+      });
+      continue;
+    }
+    const { owner } = allocation;
+    if (owner.kind === "pod" && podIdText(owner.pod) === name) continue;
+    findings.push({
+      kind: "double use",
+      severity: "error",
+      ip,
+      pod: pod.id,
+      message: `pod ${name} carries ${ip}, whose record belongs to ${owner.kind === "pod" ? `pod ${podIdText(owner.pod)}` : owner.kind}`,
+      advice: "delete the pod that should not have the address",
+    });
   }
   return findings;
 }
 
-function checkPools({ pools, view }: CheckFacts): readonly Finding[] {
+function checkPools({ pools, poolNames, view }: CheckFacts): readonly Finding[] {
   const findings: Finding[] = [];
   const names = new Set(pools.map(({ name }) => name));
   for (const pool of pools) {
@@ -249,16 +264,13 @@ function checkPools({ pools, view }: CheckFacts): readonly Finding[] {
       advice: "delete one of them",
     });
   }
-  const orphans = new Map<string, number>();
-  for (const { owner } of view.all()) {
-    if (owner.kind !== "pool" || names.has(owner.pool)) continue;
-    orphans.set(owner.pool, (orphans.get(owner.pool) ?? 0) + 1);
-  }
-  for (const [name, count] of orphans) {
+  for (const name of poolNames) {
+    if (names.has(name)) continue;
+    const count = view.ofPool(name).length;
     findings.push({
       kind: "pool without object",
       severity: "note",
-      message: `${count} addresses are kept for pool ${name}, which has no Pool object`,
+      message: `${count} addresses belong to pool ${name}, which has no Pool object`,
       advice: "release them if no workload uses the pool any more",
     });
   }

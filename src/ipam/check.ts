@@ -3,10 +3,11 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import type { Finding, ProposedRepair } from "../core/check-records.ts";
-import { checkRecords } from "../core/check-records.ts";
+import { checkRecords, compareFindings } from "../core/check-records.ts";
 import { decideReclaim } from "../core/decide-reclaim.ts";
 import type { PodId } from "../core/owner.ts";
 import { podIdText } from "../core/owner.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { ClusterView } from "../ports/cluster-view.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
 import { WorldError } from "../ports/world-error.ts";
@@ -19,6 +20,7 @@ export type CheckPorts = {
   readonly podQueue: KeyedQueue;
   readonly cluster: ClusterView;
   readonly pools: PoolStore;
+  readonly clock: Clock;
   readonly configurationProblems: () => readonly string[];
   /** Looks at all addresses of pods of that name; to be called on the pod's queue. */
   readonly reclaimPod: (pod: PodId) => Promise<void>;
@@ -40,6 +42,9 @@ export type RepairOutcome =
   | { readonly kind: "changed"; readonly message: string }
   | { readonly kind: "failed"; readonly message: string };
 
+/** Records or pods looked at between two looks at other work. */
+const sliceSize = 1_000;
+
 /** Checks and repairs. */
 export class Check {
   readonly #ports: CheckPorts;
@@ -48,19 +53,36 @@ export class Check {
     this.#ports = ports;
   }
 
-  /** Compares what is known now; changes nothing. */
-  report(): CheckReport {
-    const { allocator, cluster, pools } = this.#ports;
+  /** Compares what is known now; changes nothing. Other work has its turn in between. */
+  async report(): Promise<CheckReport> {
+    const { allocator, clock, cluster, pools } = this.#ports;
+    const { view } = allocator;
     const pods = [...cluster.pods()];
-    const findings = checkRecords({
-      view: allocator.view,
+    const steps = checkRecords({
+      view,
+      allocations: [...view.all()],
+      poolNames: view.poolNames(),
       pods,
       podOf: (id) => cluster.pod(id),
       withoutPod: (allocation) => this.#withoutPod(allocation),
       pools: pools.all(),
       configurationProblems: this.#ports.configurationProblems(),
     });
-    return { findings, recordCount: allocator.view.size, podCount: pods.length };
+    const findings: Finding[] = [];
+    let stepCount = 0;
+    for (const found of steps) {
+      findings.push(...found);
+      stepCount += 1;
+      if (stepCount % sliceSize !== 0) continue;
+      await new Promise<void>((resolve) => {
+        clock.after(0, resolve);
+      });
+    }
+    return {
+      findings: findings.sort(compareFindings),
+      recordCount: view.size,
+      podCount: pods.length,
+    };
   }
 
   #withoutPod(allocation: Allocation) {

@@ -103,6 +103,7 @@ export class IpamService {
       podQueue,
       cluster,
       pools: ports.pools,
+      clock,
       configurationProblems: () => this.reconfigure.status.problems,
       reclaimPod: (pod) => this.reclaim.reclaimPod(pod, { asksApi: true }),
       adoptAll: () => this.reclaim.adoptAll(),

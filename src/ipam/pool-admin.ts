@@ -64,10 +64,7 @@ export class PoolAdmin {
   list(): readonly PoolLook[] {
     const { allocator, pools } = this.#ports;
     const names = new Set(pools.all().map((pool) => pool.name));
-    for (const { owner } of allocator.view.all()) {
-      if (owner.kind === "pool") names.add(owner.pool);
-      else if (owner.kind === "pod" && owner.pool !== undefined) names.add(owner.pool);
-    }
+    for (const name of allocator.view.poolNames()) names.add(name);
     return [...names].sort().map((name) => this.#look(name));
   }
 

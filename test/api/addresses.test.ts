@@ -15,6 +15,7 @@ import {
   controlledBy,
   podOwner,
 } from "../builders.ts";
+import { IpamWorld } from "../ipam-world.ts";
 
 let api: ApiWorld;
 
@@ -315,6 +316,17 @@ describe("a replica that may not change anything", () => {
       assert.match(body.message, /nothing was changed/);
     }
     assert.equal(api.world.records().length, 1);
+  });
+
+  test("the leader refuses changes while it is not ready, and names nobody else to ask", async () => {
+    const unconfigured = await ApiWorld.over(new IpamWorld());
+    try {
+      const { status, body } = await unconfigured.call("/v1/ip", { body: { ips: [] } });
+      assert.deepEqual([status, body.errorCode, body.leader], [503, undefined, undefined]);
+      assert.match(body.message, /not configured.*nothing was changed: try again/);
+    } finally {
+      await unconfigured.close();
+    }
   });
 
   test("before the records were read nothing is told, but the documents", async () => {

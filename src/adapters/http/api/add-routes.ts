@@ -20,6 +20,9 @@ export interface RouteGuard {
 /** What hooks of the server know of a route. */
 export type RouteConfig = { readonly isStream: boolean };
 
+/** Why nothing can be changed here; `leader` names who can, "" when nobody is known, undefined when this replica is it but is not ready. */
+export type ChangeProblem = { readonly message: string; readonly leader: string | undefined };
+
 /** What the routes have in common. */
 export type RouteSettings = {
   readonly routes: readonly Route[];
@@ -28,7 +31,7 @@ export type RouteSettings = {
   /** Why this replica knows nothing yet; undefined as soon as it has read the records once. */
   readonly readProblem: () => string | undefined;
   /** Why this replica cannot change anything now; undefined when it can. Reads are served all the same. */
-  readonly changeProblem: () => { readonly message: string; readonly leader: string } | undefined;
+  readonly changeProblem: () => ChangeProblem | undefined;
 };
 
 /** Adds the routes, and answers 405 on their paths for other methods. */
@@ -108,9 +111,13 @@ function stateRefusal(endpoint: EndpointShape, settings: RouteSettings): Problem
   if (endpoint.changes !== true) return undefined;
   const found = settings.changeProblem();
   if (found === undefined) return undefined;
-  return problem(503, `${found.message}; nothing was changed: ask the leader, or try again`, {
+  const { message, leader } = found;
+  if (leader === undefined) {
+    return problem(503, `${message}; nothing was changed: try again in a moment`);
+  }
+  return problem(503, `${message}; nothing was changed: ask the leader`, {
     errorCode: "NOT_LEADER",
-    ...(found.leader === "" ? {} : { leader: found.leader }),
+    ...(leader === "" ? {} : { leader }),
   });
 }
 

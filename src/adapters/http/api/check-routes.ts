@@ -15,8 +15,8 @@ const mostFindings = 1_000;
 /** The routes of the check. */
 export function checkRoutes(check: Check): readonly Route[] {
   return [
-    route(getCheck, () => {
-      const { findings, recordCount, podCount } = check.report();
+    route(getCheck, async () => {
+      const { findings, recordCount, podCount } = await check.report();
       return {
         status: 200,
         body: {
