@@ -31,6 +31,9 @@ export async function guide(parts: {
   const nodes = cluster.nodes();
   if (nodes.length > 0) {
     say(`\nNodes ${nodes.map(({ name }) => name).join(", ")}. Pods and their addresses:\n`);
+  } else {
+    say("\nThere are no nodes yet. Add some with addresses out of the configured node subnets:");
+    say('  POST /v1/simulation/nodes with a body such as {"name":"n1","ips":["10.0.1.1"]}');
   }
   for (const pod of cluster.pods()) {
     const name = `${pod.namespace}/${pod.name}`.padEnd(42);
@@ -41,8 +44,10 @@ export async function guide(parts: {
   const api = `${scheme}://${host}:${doors.apiPort}`;
   const curl = doors.certificate === undefined ? "curl" : "curl -k";
   const post = `${curl} -X POST -H 'Content-type: application/json'`;
-  say(doors.hasPage ? `\nOpen ${api}/ for the page, or` : "\nOpen");
-  say(`${api}/docs for everything that can be asked. In another terminal:\n`);
+  say(
+    `\nOpen ${doors.hasPage ? `${api}/ for the page, or ` : ""}${api}/docs for everything that can be asked.`,
+  );
+  say("In another terminal:\n");
   const lines: readonly (readonly [string, string])[] = [
     [`${curl} '${api}/v1/ip?namespace=default&size=50'`, "every address with its owner"],
     [`${curl} '${api}/v1/subnet'`, "how full the subnets are"],
