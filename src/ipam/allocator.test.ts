@@ -529,6 +529,24 @@ describe("what must not be forgotten", () => {
     allocator.holdCarried({ ...pod, phase: "Succeeded" });
     assert.equal(free().includes(first), true);
   });
+
+  it("an old event of a pod that gave its address up takes it back from nobody", async () => {
+    const { allocator } = aProcess();
+    const mine = await taken(allocator, wish());
+    const pod = aPod({ nodeName: "n1", assignedIps: [first] });
+    assert.equal(mine.podUid, pod.uid);
+    await allocator.release(mine, "test");
+    allocator.hold({
+      podUid: "next",
+      pod: { namespace: "ns1", name: "next" },
+      workload: undefined,
+      pool: undefined,
+      byZone: new Map([["0", [first]]]),
+      expiresAtMs: 1e15,
+    });
+    allocator.holdCarried(pod);
+    assert.equal(allocator.view.heldBy(first), "next");
+  });
 });
 
 describe("only the leader writes (rule 8)", () => {

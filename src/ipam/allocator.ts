@@ -74,6 +74,9 @@ const carriedZone = "carried";
 /** How long a follower knows an address whose record is gone: longer than a watch of pods stands still unnoticed. */
 const followerMemoryMs = 120_000;
 
+/** How long it is remembered that a pod gave up an address: longer than a watch of pods may show it alive after that. */
+const givenUpMemoryMs = 120_000;
+
 /** Pause before records are compared again that could not be read. */
 const reconcileRetryMs = 1_000;
 
@@ -89,6 +92,8 @@ export class Allocator {
   readonly #writeWaiters = new Map<Ip, (() => void)[]>();
   /** Addresses that are free in memory although a change of their record was seen that could not be read. */
   readonly #unread = new Set<Ip>();
+  /** When pods, known to be gone or without the address, gave it up; by uid and address, the oldest first. */
+  readonly #givenUpMs = new Map<string, number>();
   /** Who waits for a promise to end. */
   readonly #promiseWaiters = new Set<() => void>();
   /** What the watch showed while all records were being read; undefined when they are not. */
@@ -228,11 +233,23 @@ export class Allocator {
 
   /** No record keeps the address for the pod, by uid or by name, and no administrator keeps it from everybody. */
   #mayGoToAnother(ip: Ip, pod: PodFacts): boolean {
+    // A watch that is behind shows pods that were confirmed to be gone when their address was given to others.
+    if (this.#givenUpMs.has(`${pod.uid} ${ip}`)) return false;
     const allocation = this.#table.get(ip);
     if (allocation === undefined) return true;
     const { owner, podUid } = allocation;
     if (podUid === pod.uid || owner.kind === "admin" || owner.kind === "foreign") return false;
     return owner.kind !== "pod" || podIdText(owner.pod) !== podIdText(pod.id);
+  }
+
+  #noteGivenUp({ ip, podUid }: Allocation): void {
+    if (podUid === "") return;
+    const nowMs = this.#ports.clock.nowMs();
+    for (const [key, atMs] of this.#givenUpMs) {
+      if (nowMs - atMs < givenUpMemoryMs) break;
+      this.#givenUpMs.delete(key);
+    }
+    this.#givenUpMs.set(`${podUid} ${ip}`, nowMs);
   }
 
   /** Gives up what was promised to a pod. */
@@ -448,6 +465,7 @@ export class Allocator {
         throw error;
       }
     }
+    this.#noteGivenUp(allocation);
     this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
     this.#afterWrite(ip);
     this.#ports.log.info("address released", { ...fieldsOf(allocation), because });
@@ -500,6 +518,7 @@ export class Allocator {
           ? await this.#ports.store.create(next)
           : await this.#ports.store.update(next);
       if (outcome.kind === "updated" || outcome.kind === "created") {
+        if (to.podUid !== allocation.podUid) this.#noteGivenUp(allocation);
         this.#entered(allocation, outcome.allocation);
         return "done";
       }
