@@ -209,9 +209,26 @@ const ranges = [
   ipRange("fd00::30~fd00::3a"),
 ];
 
+/** As the table's indexes would: for one kind of owner, so that the walk is tested with the others. */
+function membersAmong(records: () => readonly Allocation[]) {
+  return (owner: Owner) => {
+    const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
+    if (workload?.type !== "statefulset") return undefined;
+    const isIts = (other: Owner) =>
+      (other.kind === "pod" || other.kind === "workload") &&
+      other.workload?.type === workload.type &&
+      other.workload.namespace === workload.namespace &&
+      other.workload.name === workload.name;
+    return records()
+      .filter((record) => isIts(record.owner))
+      .map(({ ip: address }) => address);
+  };
+}
+
 function filled(records: readonly Allocation[], chunkSize?: number): AllocationListing {
   const listing = new AllocationListing(
     new Map(records.map((record) => [record.ip, record])),
+    membersAmong(() => records),
     chunkSize,
   );
   while (!listing.advance(7));
@@ -243,7 +260,8 @@ describe("pages of addresses", () => {
         arbQuery,
         (changes, startAt, query) => {
           const table = new Map<Ip, Allocation>();
-          const listing = new AllocationListing(table, 4);
+          const members = membersAmong(() => [...table.values()]);
+          const listing = new AllocationListing(table, members, 4);
           for (const [index, change] of changes.entries()) {
             if (index >= startAt) listing.advance(2);
             if (typeof change === "number") {

@@ -9,7 +9,7 @@ import { compareIpNumbers, ipFromNumber, ipToNumber, predecessor, successor } fr
 import type { IpRange } from "./ip-range.ts";
 import { findRange, intersectRanges, rangeContains, rangeSize, totalSize } from "./ip-range.ts";
 import type { Owner } from "./owner.ts";
-import { OwnerGroups, policyCount } from "./owner-groups.ts";
+import { compareTexts, OwnerGroups, policyCount, stateNumbers } from "./owner-groups.ts";
 
 /** States that a list can be narrowed to; an address held for a pod counts as free. */
 export type ListedState = "free" | "bound" | "reserved" | "admin" | "draining";
@@ -47,12 +47,20 @@ export type ListedPage = {
   readonly addresses: readonly ListedAddress[];
 };
 
-const stateNames = {
-  bound: "Bound",
-  reserved: "Reserved",
-  admin: "Admin",
-  draining: "Draining",
-} as const;
+/** Numbers of states as lists spell them. */
+const listedStates: Readonly<Record<Exclude<ListedState, "free">, number>> = {
+  bound: stateNumbers.Bound,
+  reserved: stateNumbers.Reserved,
+  admin: stateNumbers.Admin,
+  draining: stateNumbers.Draining,
+};
+
+const stateOfNumber: Readonly<Record<number, AllocationState>> = {
+  1: "Bound",
+  2: "Reserved",
+  3: "Admin",
+  4: "Draining",
+};
 
 /** Whether entries of a group match: none, all, or those whose pod's name does. */
 const noneMatch = 0;
@@ -62,27 +70,38 @@ const someMatch = 2;
 /** Entries that the last step of a query walks through: arrays side by side, in the order of addresses or of pod names. */
 type Segment = { readonly allocations: readonly Allocation[]; readonly marks: readonly number[] };
 
-/** What a query walks through, and how many of it match as far as that is known without a walk. */
+/** What a query walks through; the groups whose entries match. */
 type Source = {
   readonly segments: readonly Segment[];
-  readonly matches: MarkTest;
-  /** How many addresses of a group are in the segments; undefined when the segments are only a part. */
-  readonly countOf: ((group: number) => number) | undefined;
-  readonly groupCount: number;
+  /** 1 for each group that matches. */
+  readonly flags: Uint8Array;
+  /** How many addresses a group has, when all of them are in the segments; undefined when they are to be counted there. */
+  readonly counts: readonly number[] | undefined;
 };
+
+/** Addresses that belong to an owner's workload or pool; undefined when nobody keeps that. */
+export type MembersOf = (owner: Owner) => Iterable<Ip> | undefined;
+
+/** Up to so many entries are gathered by their groups; beyond that a walk through all is quicker. */
+const mostGathered = 4_000;
 
 /** The orders beside the table. Nothing is kept until {@link AllocationListing.advance} is called first. */
 export class AllocationListing {
   readonly #source: ReadonlyMap<Ip, Allocation>;
+  readonly #membersOf: MembersOf;
   readonly #byIp: AllocationOrder;
   readonly #byPodName: AllocationOrder;
   #groups = new OwnerGroups();
   #pending: Iterator<Allocation> | undefined;
   #phase: "idle" | "filling" | "complete" = "idle";
 
-  /** @param source the table's allocations; the keeper of the table reports every change */
-  constructor(source: ReadonlyMap<Ip, Allocation>, chunkSize?: number) {
+  /**
+   * @param source the table's allocations; the keeper of the table reports every change
+   * @param membersOf the table's indexes
+   */
+  constructor(source: ReadonlyMap<Ip, Allocation>, membersOf: MembersOf, chunkSize?: number) {
     this.#source = source;
+    this.#membersOf = membersOf;
     this.#byIp = new AllocationOrder(false, chunkSize);
     this.#byPodName = new AllocationOrder(true, chunkSize);
   }
@@ -154,8 +173,8 @@ export class AllocationListing {
           typeof value === "number" ? value - Number(first) : Number(value - BigInt(first));
         const block = blocks[Math.floor(distance / blockSize)];
         if (block === undefined) return blocks;
-        const group = this.#groups.at(marks[at] as number);
-        if (group !== undefined) block[group.state] += 1;
+        const state = stateOfNumber[this.#groups.states[marks[at] as number] as number];
+        if (state !== undefined) block[state] += 1;
       }
     }
     return blocks;
@@ -209,22 +228,19 @@ export class AllocationListing {
 
   // ---- records alone ---------------------------------------------------------------------------
 
-  /** @param only records that pass this test alone */
-  #pageOfRecords(query: ListQuery, only: MarkTest = everything): ListedPage {
-    const matching = this.#matchingGroups(query);
+  /** @param only 1 for each group whose records are wanted; undefined: all */
+  #pageOfRecords(query: ListQuery, only?: Uint8Array): ListedPage {
+    const flags = this.#matchingGroups(query);
+    if (only !== undefined)
+      for (let id = 0; id < flags.length; id += 1) if (only[id] === 0) flags[id] = 0;
     const sortsByName = query.sortBy === "podname" && query.podName === undefined;
     const isWhole = query.podName === undefined && query.range === undefined;
-    let segments = this.#segments(query, sortsByName);
-    const hasSome = matching.includes(someMatch);
-    if (hasSome) segments = [this.#withKeyword(segments, query, matching)];
-    // From here on an entry matches when its group does.
-    const passes: MarkTest = (mark) => matching[mark] !== noneMatch;
-    const source: Source = {
-      segments,
-      matches: only === everything ? passes : (mark) => passes(mark) && only(mark),
-      countOf: isWhole && !hasSome ? (group) => this.#groups.countOf(group) : undefined,
-      groupCount: matching.length,
-    };
+    const hasSome = flags.includes(someMatch);
+    const gathered = isWhole && !hasSome ? this.#gathered(flags, sortsByName) : undefined;
+    let segments = gathered ?? this.#segments(query, sortsByName);
+    if (hasSome) segments = [this.#withKeyword(segments, query, flags)];
+    const counts = isWhole && !hasSome && gathered === undefined ? this.#groups.counts : undefined;
+    const source: Source = { segments, flags, counts };
     const found =
       sortsByName && query.isDescending
         ? pageByNameDescending(source, query)
@@ -242,30 +258,71 @@ export class AllocationListing {
   /** For each group whether its entries match. */
   #matchingGroups(query: ListQuery): Uint8Array {
     const groups = this.#groups;
-    const matching = new Uint8Array(groups.size);
-    const namespaceId =
-      query.namespace === undefined ? undefined : groups.namespaceId(query.namespace);
-    if (query.namespace !== undefined && namespaceId === undefined) return matching;
-    const state =
-      query.state === undefined || query.state === "free" ? undefined : stateNames[query.state];
-    for (let id = 0; id < matching.length; id += 1) {
-      if (namespaceId !== undefined && groups.namespaceOf(id) !== namespaceId) continue;
-      const group = groups.at(id);
-      if (group === undefined) continue;
-      if (query.appName !== undefined && group.appName !== query.appName) continue;
-      if (query.appType !== undefined && group.appType !== query.appType) continue;
-      if (query.poolName !== undefined && group.poolName !== query.poolName) continue;
-      if (state !== undefined && group.state !== state) continue;
-      if (query.keyword === undefined) {
-        matching[id] = allMatch;
-        continue;
-      }
-      const { text, prefixOf } = query.keyword;
-      const prefix = prefixOf(group.owner);
-      if (prefix.includes(text)) matching[id] = allMatch;
-      else if (group.owner.kind === "pod" && mayMatchPods(prefix, text)) matching[id] = someMatch;
+    const flags = new Uint8Array(groups.size);
+    // A text that nobody has has no number: nothing matches.
+    const wanted: (readonly [readonly number[], number])[] = [];
+    const filters = [
+      [query.namespace, groups.namespaceTexts, groups.namespaces],
+      [query.appName, groups.appNameTexts, groups.appNames],
+      [query.appType, groups.appTypeTexts, groups.appTypes],
+      [query.poolName, groups.poolNameTexts, groups.poolNames],
+    ] as const;
+    for (const [text, numbers, column] of filters) {
+      if (text === undefined) continue;
+      const id = numbers.idOf(text);
+      if (id === undefined) return flags;
+      wanted.push([column, id]);
     }
-    return matching;
+    if (query.state !== undefined && query.state !== "free") {
+      wanted.push([groups.states, listedStates[query.state]]);
+    }
+    for (let id = 0; id < flags.length; id += 1) {
+      if (groups.states[id] !== 0) flags[id] = allMatch;
+    }
+    for (const [column, number] of wanted) {
+      for (let id = 0; id < flags.length; id += 1) if (column[id] !== number) flags[id] = noneMatch;
+    }
+    const { keyword } = query;
+    if (keyword === undefined) return flags;
+    for (let id = 0; id < flags.length; id += 1) {
+      if (flags[id] === noneMatch) continue;
+      const prefix = groups.prefixOf(id, keyword.prefixOf);
+      if (prefix.includes(keyword.text)) continue;
+      const isPods = groups.ownerOf(id).kind === "pod";
+      flags[id] = isPods && mayMatchPods(prefix, keyword.text) ? someMatch : noneMatch;
+    }
+    return flags;
+  }
+
+  /** The entries of few groups, found by their owners; undefined when they are many, or belong to nobody who keeps them together. */
+  #gathered(flags: Uint8Array, sortsByName: boolean): readonly Segment[] | undefined {
+    const groups = this.#groups;
+    const matching: number[] = [];
+    let count = 0;
+    for (let id = 0; id < flags.length; id += 1) {
+      if (flags[id] === noneMatch) continue;
+      matching.push(id);
+      count += groups.counts[id] as number;
+      if (count > mostGathered) return undefined;
+    }
+    const found: { allocation: Allocation; mark: number; name: string; value: IpNumber }[] = [];
+    for (const mark of matching) {
+      const members = this.#membersOf(groups.ownerOf(mark));
+      if (members === undefined) return undefined;
+      for (const ip of members) {
+        const allocation = this.#source.get(ip);
+        if (allocation === undefined || groups.idOf(allocation) !== mark) continue;
+        const name = sortsByName ? podNameOf(allocation.owner) : "";
+        found.push({ allocation, mark, name, value: ipToNumber(ip) });
+      }
+    }
+    found.sort((a, b) => compareTexts(a.name, b.name) || compareIpNumbers(a.value, b.value));
+    return [
+      {
+        allocations: found.map(({ allocation }) => allocation),
+        marks: found.map(({ mark }) => mark),
+      },
+    ];
   }
 
   /** The entries that a query has to walk through: all, those of a range, or those of one pod name. */
@@ -295,7 +352,7 @@ export class AllocationListing {
   }
 
   /** The entries whose group matches a keyword or whose pod's name completes it. */
-  #withKeyword(segments: readonly Segment[], query: ListQuery, matching: Uint8Array): Segment {
+  #withKeyword(segments: readonly Segment[], query: ListQuery, flags: Uint8Array): Segment {
     const text = query.keyword?.text ?? "";
     const cut = text.lastIndexOf("_") + 1;
     const start = text.slice(cut);
@@ -304,7 +361,7 @@ export class AllocationListing {
     for (const segment of segments) {
       for (let at = 0; at < segment.marks.length; at += 1) {
         const mark = segment.marks[at] as number;
-        const kind = matching[mark];
+        const kind = flags[mark];
         if (kind === noneMatch) continue;
         const allocation = segment.allocations[at] as Allocation;
         if (kind === someMatch) {
@@ -319,11 +376,11 @@ export class AllocationListing {
   }
 
   #namespaceBuckets({ isDescending }: ListQuery): Buckets {
-    const order = this.#groups.namespacesInOrder();
+    const order = this.#groups.namespaceTexts.inOrder();
     return {
-      count: this.#groups.namespaceCount,
+      count: this.#groups.namespaceTexts.size,
       order: isDescending ? order.toReversed() : order,
-      bucketOf: (group) => this.#groups.namespaceOf(group),
+      bucketOf: this.#groups.namespaces,
     };
   }
 
@@ -331,7 +388,7 @@ export class AllocationListing {
     return {
       count: policyCount,
       order: isDescending ? [2, 1, 0] : [0, 1, 2],
-      bucketOf: (group) => this.#groups.policyRankOf(group),
+      bucketOf: this.#groups.policyRanks,
     };
   }
 
@@ -344,7 +401,7 @@ export class AllocationListing {
   #pageWithFree(query: ListQuery, ranges: readonly IpRange[]): ListedPage {
     const { offset, limit, isDescending, sortBy } = query;
     const isOnlyFree = query.state === "free";
-    const left = isOnlyFree ? everything : this.#namedTest(sortBy);
+    const left = this.#leftGroups(isOnlyFree ? "all" : sortBy);
     const counts = this.#countLeft(ranges, query.range, left);
     const unnamedCount = totalSize(ranges) - counts.leftInside + counts.keptOutside;
     const namedCount = isOnlyFree ? 0 : counts.left;
@@ -361,7 +418,7 @@ export class AllocationListing {
       const wanted = limit - addresses.length;
       if (wanted <= 0 || from >= namedCount) return;
       const part = { ...query, offset: from, limit: wanted };
-      addresses.push(...this.#pageOfRecords(part, left).addresses);
+      addresses.push(...this.#pageOfRecords(part, left.flags).addresses);
     };
     if (isDescending && sortBy !== "ip") {
       addNamed(offset);
@@ -373,48 +430,52 @@ export class AllocationListing {
     return { totalCount: unnamedCount + namedCount, addresses };
   }
 
-  /** Whether a record has what is sorted by. */
-  #namedTest(sortBy: ListQuery["sortBy"]): MarkTest {
-    if (sortBy === "ip") return nothing;
-    const isNamed = new Uint8Array(this.#groups.size);
-    for (let id = 0; id < isNamed.length; id += 1) {
-      const group = this.#groups.at(id);
-      if (group === undefined) continue;
-      const has =
-        sortBy === "policy"
-          ? group.policyRank > 0
-          : sortBy === "namespace"
-            ? group.namespace !== ""
-            : group.owner.kind === "pod";
-      isNamed[id] = has ? 1 : 0;
+  /** Groups whose records do not stand with the free addresses: those that have what is sorted by, or all. */
+  #leftGroups(by: ListQuery["sortBy"] | "all"): LeftGroups {
+    const groups = this.#groups;
+    const flags = new Uint8Array(groups.size);
+    if (by === "ip") return { flags, count: "none" };
+    if (by === "all") return { flags: flags.fill(1), count: "all" };
+    const unnamed = groups.namespaceTexts.idOf("");
+    for (let id = 0; id < flags.length; id += 1) {
+      if (groups.states[id] === 0) continue;
+      const isNamed =
+        by === "policy"
+          ? groups.policyRanks[id] !== 0
+          : by === "namespace"
+            ? groups.namespaces[id] !== unnamed
+            : groups.ownerOf(id).kind === "pod";
+      if (isNamed) flags[id] = 1;
     }
-    return (mark) => isNamed[mark] === 1;
+    return { flags, count: "some" };
   }
 
   /** How many records are left out of the walk with free addresses, and how many of the others no range lists. */
   #countLeft(
     ranges: readonly IpRange[],
     within: IpRange | undefined,
-    isLeft: MarkTest,
+    { flags, count }: LeftGroups,
   ): { readonly left: number; readonly leftInside: number; readonly keptOutside: number } {
     let left = 0;
     let leftInside = 0;
     let keptOutside = 0;
-    if (within === undefined && isLeft !== nothing) {
-      for (let id = 0; id < this.#groups.size; id += 1) {
-        if (this.#groups.at(id) !== undefined && isLeft(id)) left += this.#groups.countOf(id);
+    if (within === undefined && count !== "none") {
+      for (let id = 0; id < flags.length; id += 1) {
+        if (flags[id] === 1 && this.#groups.states[id] !== 0) {
+          left += this.#groups.counts[id] as number;
+        }
       }
       leftInside = left;
     }
     for (const { marks, values } of this.#byIp.chunks) {
       const isInside = isInOneRange(ranges, values[0] as IpNumber, values.at(-1) as IpNumber);
       // Nothing of such a chunk is outside, and what is inside was counted by groups.
-      if (isInside && (within === undefined || isLeft === nothing)) continue;
+      if (isInside && (within === undefined || count === "none")) continue;
       for (let at = 0; at < marks.length; at += 1) {
         const value = values[at] as IpNumber;
         const isIn = isInside || findRange(ranges, value) >= 0;
         if (within !== undefined && !rangeContains(within, value)) continue;
-        if (!isLeft(marks[at] as number)) keptOutside += isIn ? 0 : 1;
+        if (flags[marks[at] as number] === 0) keptOutside += isIn ? 0 : 1;
         else if (within === undefined) leftInside -= isIn ? 0 : 1;
         else {
           left += 1;
@@ -489,8 +550,9 @@ export class AllocationListing {
       ) {
         // The whole chunk lies before what is asked for.
         let leftCount = 0;
-        if (left === everything) leftCount = marks.length;
-        else if (left !== nothing) for (const mark of marks) leftCount += left(mark) ? 1 : 0;
+        if (left.count === "all") leftCount = marks.length;
+        else if (left.count === "some")
+          for (const mark of marks) leftCount += left.flags[mark] as number;
         const count = rangeSize({ first: start, last }) - leftCount;
         if (count <= skip) {
           skip -= count;
@@ -504,7 +566,7 @@ export class AllocationListing {
         if (found.length >= limit) break;
         const isIn = next === value;
         pass(value);
-        if (left(marks[at] as number)) continue;
+        if (left.flags[marks[at] as number] === 1) continue;
         if (!isIn && within !== undefined && !rangeContains(within, value)) continue;
         if (skip > 0) skip -= 1;
         else {
@@ -518,15 +580,14 @@ export class AllocationListing {
   }
 }
 
-type MarkTest = (mark: number) => boolean;
-const nothing: MarkTest = () => false;
-const everything: MarkTest = () => true;
+/** Groups whose records are left out, by number; `count` says when none or all are. */
+type LeftGroups = { readonly flags: Uint8Array; readonly count: "none" | "some" | "all" };
 
 type UnnamedWalk = {
   readonly ranges: readonly IpRange[];
   readonly within: IpRange | undefined;
   /** Records that are left out; their addresses are not free either. */
-  readonly left: MarkTest;
+  readonly left: LeftGroups;
   /** How many there are to list. */
   readonly count: number;
   readonly offset: number;
@@ -538,7 +599,8 @@ type Buckets = {
   readonly count: number;
   /** Buckets in the order of the list. */
   readonly order: readonly number[];
-  readonly bucketOf: (mark: number) => number;
+  /** Bucket by the number of a group. */
+  readonly bucketOf: readonly number[];
 };
 
 type RecordsPage = { readonly totalCount: number; readonly allocations: readonly Allocation[] };
@@ -567,20 +629,20 @@ function podNameOf(owner: Owner | undefined): string {
   return owner?.kind === "pod" ? owner.pod.name : "";
 }
 
-function countMatches({ marks }: Segment, matches: MarkTest): number {
+function countMatches({ marks }: Segment, flags: Uint8Array): number {
   let count = 0;
-  for (const mark of marks) if (matches(mark)) count += 1;
+  for (const mark of marks) if (flags[mark] !== 0) count += 1;
   return count;
 }
 
-function totalOf({ segments, matches, countOf, groupCount }: Source): number {
+function totalOf({ segments, flags, counts }: Source): number {
   let total = 0;
-  if (countOf === undefined) {
-    for (const segment of segments) total += countMatches(segment, matches);
+  if (counts === undefined) {
+    for (const segment of segments) total += countMatches(segment, flags);
     return total;
   }
-  for (let group = 0; group < groupCount; group += 1) {
-    if (matches(group)) total += countOf(group);
+  for (let group = 0; group < flags.length; group += 1) {
+    if (flags[group] !== 0) total += counts[group] as number;
   }
   return total;
 }
@@ -590,7 +652,7 @@ function pageInOrder(
   source: Source,
   { offset, limit, isDescending, sortBy }: ListQuery,
 ): RecordsPage {
-  const { segments, matches } = source;
+  const { segments, flags } = source;
   const totalCount = totalOf(source);
   const wanted = Math.min(limit, Math.max(0, totalCount - offset));
   const isReversed = isDescending && sortBy === "ip";
@@ -600,7 +662,7 @@ function pageInOrder(
     const segment = segments[isReversed ? segments.length - 1 - step : step] as Segment;
     const { length } = segment.marks;
     if (skip > 0) {
-      const count = countMatches(segment, matches);
+      const count = countMatches(segment, flags);
       if (count <= skip) {
         skip -= count;
         continue;
@@ -608,7 +670,7 @@ function pageInOrder(
     }
     for (let at = 0; at < length && allocations.length < wanted; at += 1) {
       const place = isReversed ? length - 1 - at : at;
-      if (!matches(segment.marks[place] as number)) continue;
+      if (flags[segment.marks[place] as number] === 0) continue;
       if (skip > 0) skip -= 1;
       else allocations.push(segment.allocations[place] as Allocation);
     }
@@ -622,17 +684,19 @@ function pageByBucket(
   { offset, limit }: ListQuery,
   { count, order, bucketOf }: Buckets,
 ): RecordsPage {
-  const { segments, matches, countOf, groupCount } = source;
+  const { segments, flags, counts: countOf } = source;
   const counts = new Uint32Array(count);
   const countIn = (group: number, by: number): void => {
-    const bucket = bucketOf(group);
+    const bucket = bucketOf[group] as number;
     counts[bucket] = (counts[bucket] as number) + by;
   };
   if (countOf === undefined) {
-    for (const { marks } of segments) for (const mark of marks) if (matches(mark)) countIn(mark, 1);
+    for (const { marks } of segments) {
+      for (const mark of marks) if (flags[mark] !== 0) countIn(mark, 1);
+    }
   } else {
-    for (let group = 0; group < groupCount; group += 1) {
-      if (matches(group)) countIn(group, countOf(group));
+    for (let group = 0; group < flags.length; group += 1) {
+      if (flags[group] !== 0) countIn(group, countOf[group] as number);
     }
   }
   // Which part of which bucket is on the page.
@@ -649,21 +713,21 @@ function pageByBucket(
     }
     before += size;
   }
-  const isOnPage = new Uint8Array(count);
-  for (const bucket of parts.keys()) isOnPage[bucket] = 1;
+  // Entries of other buckets are passed over like those that do not match.
+  const isOnPage = new Uint8Array(flags.length);
+  for (let group = 0; group < flags.length; group += 1) {
+    if (flags[group] !== 0 && parts.has(bucketOf[group] as number)) isOnPage[group] = 1;
+  }
   for (const { marks, allocations } of segments) {
     if (wanted === 0) break;
     for (let at = 0; at < marks.length && wanted > 0; at += 1) {
       const mark = marks[at] as number;
-      if (!matches(mark)) continue;
-      const bucket = bucketOf(mark);
-      if (isOnPage[bucket] === 0) continue;
-      const part = parts.get(bucket) as NonNullable<ReturnType<typeof parts.get>>;
+      if (isOnPage[mark] === 0) continue;
+      const part = parts.get(bucketOf[mark] as number) as NonNullable<ReturnType<typeof parts.get>>;
       if (part.skip > 0) part.skip -= 1;
-      else {
+      else if (part.found.length < part.take) {
         part.found.push(allocations[at] as Allocation);
         wanted -= 1;
-        if (part.found.length === part.take) isOnPage[bucket] = 0;
       }
     }
   }
@@ -672,7 +736,7 @@ function pageByBucket(
 
 /** Entries by name backwards, those of one name by address forwards. The segments are in the order of names. */
 function pageByNameDescending(source: Source, { offset, limit }: ListQuery): RecordsPage {
-  const { segments, matches } = source;
+  const { segments, flags } = source;
   const totalCount = totalOf(source);
   const allocations: Allocation[] = [];
   /** Entries of one name, met from the last address to the first. */
@@ -692,12 +756,12 @@ function pageByNameDescending(source: Source, { offset, limit }: ListQuery): Rec
     const lowest = podNameOf((entries[0] as Allocation | undefined)?.owner);
     const highest = podNameOf(entries.at(-1)?.owner);
     if (passed + run.length < offset && lowest !== highest) {
-      const count = countMatches(segment, matches);
+      const count = countMatches(segment, flags);
       if (passed + run.length + count <= offset) {
         // All of it is before the page, but for the run at its beginning: its place depends on the segment before.
         const kept: Allocation[] = [];
         for (let at = 0; podNameOf(entries[at]?.owner) === lowest; at += 1) {
-          if (matches(marks[at] as number)) kept.push(entries[at] as Allocation);
+          if (flags[marks[at] as number] !== 0) kept.push(entries[at] as Allocation);
         }
         endRun();
         passed += count - kept.length;
@@ -707,7 +771,7 @@ function pageByNameDescending(source: Source, { offset, limit }: ListQuery): Rec
       }
     }
     for (let at = marks.length - 1; at >= 0 && allocations.length < limit; at -= 1) {
-      if (!matches(marks[at] as number)) continue;
+      if (flags[marks[at] as number] === 0) continue;
       const allocation = entries[at] as Allocation;
       const name = podNameOf(allocation.owner);
       if (name !== runName) {

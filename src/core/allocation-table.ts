@@ -83,7 +83,7 @@ export class AllocationTable implements ListedView {
   #free: FreeAddresses[] = [];
   #tallies: Tally[] = [];
   readonly #allocations = new Map<Ip, Allocation>();
-  readonly listing = new AllocationListing(this.#allocations);
+  readonly listing = new AllocationListing(this.#allocations, (owner) => this.#membersOf(owner));
   /** Phases of the few addresses that are not idle: a phase for each of a million addresses would be an object more for each. */
   readonly #phases = new Map<Ip, Exclude<EntryPhase, "idle">>();
   /** By namespace, then by name: the texts are those of the allocations, so that no address pays for a key of its own. */
@@ -282,6 +282,15 @@ export class AllocationTable implements ListedView {
 
   ofPool(pool: string): readonly Allocation[] {
     return this.#allocationsOf(listOf(this.#byPool.get(pool)));
+  }
+
+  /** Addresses of an owner's workload or pool; undefined when no index has them. */
+  #membersOf(owner: Owner): Iterable<Ip> | undefined {
+    if (owner.kind === "pool") return listOf(this.#byPool.get(owner.pool));
+    const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
+    return workload === undefined
+      ? undefined
+      : listOf(this.#byWorkload.get(workloadIdText(workload)));
   }
 
   #allocationsOf(ips: Iterable<Ip>): Allocation[] {

@@ -16,115 +16,141 @@ const policyRanks: Readonly<Record<ReleasePolicy, number>> = {
 /** How many policies there are. */
 export const policyCount = 3;
 
-/** What the addresses of a group have in common; "" where there is nothing. */
-export type OwnerGroup = {
-  readonly namespace: string;
-  readonly appName: string;
-  /** Lower-case kind of the workload. */
-  readonly appType: string;
-  readonly poolName: string;
-  readonly state: AllocationState;
-  /** 0 pod-delete, 1 immutable, 2 never. */
-  readonly policyRank: number;
-  /** An owner of the group. */
-  readonly owner: Owner;
+/** Numbers of states in {@link OwnerGroups.states}; 0 is a group that is not in use. */
+export const stateNumbers: Readonly<Record<AllocationState, number>> = {
+  Bound: 1,
+  Reserved: 2,
+  Admin: 3,
+  Draining: 4,
 };
 
-/** Numbers for groups and namespaces. A group's number is used again when its last address left; those of namespaces are kept. */
-export class OwnerGroups {
-  readonly #idByText = new Map<string, number>();
+/** Texts as numbers, as long as somebody uses them; a number is used again afterwards. */
+class TextNumbers {
+  readonly #ids = new Map<string, number>();
   readonly #texts: string[] = [];
-  readonly #groups: (OwnerGroup | undefined)[] = [];
   readonly #counts: number[] = [];
   readonly #freeIds: number[] = [];
-  readonly #namespaceOf: number[] = [];
-  readonly #policyRankOf: number[] = [];
-  readonly #namespaceIds = new Map<string, number>();
-  readonly #namespaces: string[] = [];
-  #namespacesInOrder: readonly number[] | undefined;
+  #inOrder: readonly number[] | undefined;
 
-  /** One more than the largest number in use. */
+  /** One more than the largest number given so far. */
   get size(): number {
-    return this.#groups.length;
+    return this.#texts.length;
   }
 
-  /** The group with a number; undefined when it is not in use. */
-  at(id: number): OwnerGroup | undefined {
-    return this.#groups[id];
+  idOf(text: string): number | undefined {
+    return this.#ids.get(text);
   }
 
-  /** The number of a group's namespace. */
-  namespaceOf(id: number): number {
-    return this.#namespaceOf[id] as number;
-  }
-
-  /** The policy of a group: 0 pod-delete, 1 immutable, 2 never. */
-  policyRankOf(id: number): number {
-    return this.#policyRankOf[id] as number;
-  }
-
-  /** How many addresses a group has. */
-  countOf(id: number): number {
-    return this.#counts[id] as number;
-  }
-
-  /** The number of a namespace; undefined when no address ever belonged there. */
-  namespaceId(namespace: string): number | undefined {
-    return this.#namespaceIds.get(namespace);
-  }
-
-  /** How many namespaces have numbers. */
-  get namespaceCount(): number {
-    return this.#namespaces.length;
-  }
-
-  /** Numbers of namespaces in the order of their names. */
-  namespacesInOrder(): readonly number[] {
-    this.#namespacesInOrder ??= this.#namespaces
-      .map((_, id) => id)
-      .sort((a, b) => compareTexts(this.#namespaces[a] as string, this.#namespaces[b] as string));
-    return this.#namespacesInOrder;
-  }
-
-  /** Counts an address in. @returns the number of its group */
-  enter(allocation: Allocation): number {
-    const policyRank = policyRanks[allocation.policy];
-    const state = stateOf(allocation);
-    const text = `${policyRank} ${state} ${textOf(allocation.owner)}`;
-    let id = this.#idByText.get(text);
+  enter(text: string): number {
+    let id = this.#ids.get(text);
     if (id === undefined) {
-      id = this.#freeIds.pop() ?? this.#groups.length;
-      const group = { ...groupOf(allocation.owner), state, policyRank };
-      this.#idByText.set(text, id);
+      id = this.#freeIds.pop() ?? this.#texts.length;
+      this.#ids.set(text, id);
       this.#texts[id] = text;
-      this.#groups[id] = group;
       this.#counts[id] = 0;
-      this.#policyRankOf[id] = policyRank;
-      this.#namespaceOf[id] = this.#enterNamespace(group.namespace);
+      this.#inOrder = undefined;
     }
     this.#counts[id] = (this.#counts[id] as number) + 1;
     return id;
   }
 
-  /** Counts an address of the group out. */
   leave(id: number): void {
     const count = (this.#counts[id] as number) - 1;
     this.#counts[id] = count;
     if (count > 0) return;
-    this.#idByText.delete(this.#texts[id] as string);
-    this.#groups[id] = undefined;
+    this.#ids.delete(this.#texts[id] as string);
     this.#freeIds.push(id);
+    this.#inOrder = undefined;
   }
 
-  #enterNamespace(namespace: string): number {
-    let id = this.#namespaceIds.get(namespace);
+  /** Numbers in the order of their texts. */
+  inOrder(): readonly number[] {
+    this.#inOrder ??= [...this.#ids].sort(([a], [b]) => compareTexts(a, b)).map(([, id]) => id);
+    return this.#inOrder;
+  }
+}
+
+/** Numbers for groups, and what groups have in common in columns, so that a filter is a comparison of numbers. */
+export class OwnerGroups {
+  /** Numbers of what groups have in common, by the number of the group. */
+  readonly namespaces: number[] = [];
+  readonly appNames: number[] = [];
+  readonly appTypes: number[] = [];
+  readonly poolNames: number[] = [];
+  readonly policyRanks: number[] = [];
+  /** {@link stateNumbers}; 0: the group is not in use. */
+  readonly states: number[] = [];
+  /** How many addresses a group has. */
+  readonly counts: number[] = [];
+  readonly namespaceTexts = new TextNumbers();
+  readonly appNameTexts = new TextNumbers();
+  readonly appTypeTexts = new TextNumbers();
+  readonly poolNameTexts = new TextNumbers();
+  readonly #idByText = new Map<string, number>();
+  readonly #texts: string[] = [];
+  readonly #owners: Owner[] = [];
+  readonly #freeIds: number[] = [];
+  readonly #prefixes: (string | undefined)[] = [];
+
+  /** One more than the largest number in use. */
+  get size(): number {
+    return this.states.length;
+  }
+
+  /** An owner of the group. */
+  ownerOf(id: number): Owner {
+    return this.#owners[id] as Owner;
+  }
+
+  /** The key of the group's owners without the name of a pod, made once. */
+  prefixOf(id: number, format: (owner: Owner) => string): string {
+    const known = this.#prefixes[id];
+    if (known !== undefined) return known;
+    const prefix = format(this.ownerOf(id));
+    this.#prefixes[id] = prefix;
+    return prefix;
+  }
+
+  /** The number of an allocation's group; undefined when no address is in it. */
+  idOf(allocation: Allocation): number | undefined {
+    return this.#idByText.get(groupText(allocation));
+  }
+
+  /** Counts an address in. @returns the number of its group */
+  enter(allocation: Allocation): number {
+    const text = groupText(allocation);
+    let id = this.#idByText.get(text);
     if (id === undefined) {
-      id = this.#namespaces.length;
-      this.#namespaces.push(namespace);
-      this.#namespaceIds.set(namespace, id);
-      this.#namespacesInOrder = undefined;
+      id = this.#freeIds.pop() ?? this.size;
+      const { namespace, appName, appType, poolName } = commonOf(allocation.owner);
+      this.#idByText.set(text, id);
+      this.#texts[id] = text;
+      this.#owners[id] = allocation.owner;
+      this.#prefixes[id] = undefined;
+      this.counts[id] = 0;
+      this.states[id] = stateNumbers[stateOf(allocation)];
+      this.policyRanks[id] = policyRanks[allocation.policy];
+      this.namespaces[id] = this.namespaceTexts.enter(namespace);
+      this.appNames[id] = this.appNameTexts.enter(appName);
+      this.appTypes[id] = this.appTypeTexts.enter(appType);
+      this.poolNames[id] = this.poolNameTexts.enter(poolName);
     }
+    this.counts[id] = (this.counts[id] as number) + 1;
     return id;
+  }
+
+  /** Counts an address of the group out. */
+  leave(id: number): void {
+    const count = (this.counts[id] as number) - 1;
+    this.counts[id] = count;
+    if (count > 0) return;
+    this.#idByText.delete(this.#texts[id] as string);
+    this.states[id] = 0;
+    this.namespaceTexts.leave(this.namespaces[id] as number);
+    this.appNameTexts.leave(this.appNames[id] as number);
+    this.appTypeTexts.leave(this.appTypes[id] as number);
+    this.poolNameTexts.leave(this.poolNames[id] as number);
+    this.#freeIds.push(id);
   }
 }
 
@@ -133,8 +159,17 @@ export function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function groupOf(owner: Owner): Omit<OwnerGroup, "state" | "policyRank"> {
-  const nobody = { namespace: "", appName: "", appType: "", poolName: "", owner };
+/** What the addresses of a group have in common; "" where there is nothing. */
+type Common = {
+  readonly namespace: string;
+  readonly appName: string;
+  /** Lower-case kind of the workload. */
+  readonly appType: string;
+  readonly poolName: string;
+};
+
+function commonOf(owner: Owner): Common {
+  const nobody = { namespace: "", appName: "", appType: "", poolName: "" };
   switch (owner.kind) {
     case "pod":
       return {
@@ -159,6 +194,10 @@ function groupOf(owner: Owner): Omit<OwnerGroup, "state" | "policyRank"> {
     default:
       return owner satisfies never;
   }
+}
+
+function groupText(allocation: Allocation): string {
+  return `${policyRanks[allocation.policy]} ${stateOf(allocation)} ${textOf(allocation.owner)}`;
 }
 
 /** Names of Kubernetes contain no blank. */
