@@ -2,7 +2,7 @@
 
 import { createApiRoutes } from "../src/adapters/http/api/api-routes.ts";
 import { eventRoutes, openEventStream } from "../src/adapters/http/api/event-routes.ts";
-import type { EventStream } from "../src/adapters/http/api/event-stream.ts";
+import type { EventStream, EventStreamLimits } from "../src/adapters/http/api/event-stream.ts";
 import { historyRoutes } from "../src/adapters/http/api/history-routes.ts";
 import { createApiServer } from "../src/adapters/http/api-server.ts";
 import type { Door } from "../src/adapters/http/http-door.ts";
@@ -56,12 +56,16 @@ export class ApiWorld {
   }
 
   /** Opens the port of a world that leads with the given pod subnets. */
-  static async leading(subnets: readonly PodSubnet[], parts: WorldParts = {}): Promise<ApiWorld> {
-    return ApiWorld.over(await IpamWorld.leading(subnets, parts));
+  static async leading(
+    subnets: readonly PodSubnet[],
+    parts: WorldParts = {},
+    limits: Partial<EventStreamLimits> = {},
+  ): Promise<ApiWorld> {
+    return ApiWorld.over(await IpamWorld.leading(subnets, parts), limits);
   }
 
   /** Opens the port of a world as it is. */
-  static async over(world: IpamWorld): Promise<ApiWorld> {
+  static async over(world: IpamWorld, limits: Partial<EventStreamLimits> = {}): Promise<ApiWorld> {
     const { service, leadership, clock, log } = world;
     let opened: ApiWorld | undefined;
     const bounds = { mostChanges: 10_000, longestMs: 3_600_000 };
@@ -80,7 +84,7 @@ export class ApiWorld {
       service,
       pools: new MemoryPoolStore(world.cluster),
       leadership,
-      limits: { usageMs: 1 },
+      limits: { usageMs: 1, ...limits },
     });
     const door = createApiServer({
       health: {

@@ -7,6 +7,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import { createApiRoutes } from "../adapters/http/api/api-routes.ts";
+import { eventRoutes, openEventStream } from "../adapters/http/api/event-routes.ts";
+import { historyRoutes } from "../adapters/http/api/history-routes.ts";
 import { createApiGuard } from "../adapters/http/api-guard.ts";
 import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
@@ -16,6 +18,7 @@ import { createPinoLog } from "../adapters/log/pino-log.ts";
 import { PrometheusMetrics } from "../adapters/metrics/prometheus-metrics.ts";
 import { SystemClock } from "../adapters/system/clock.ts";
 import { TlsFiles } from "../adapters/system/tls-files.ts";
+import { History } from "../ipam/history.ts";
 import { IpamService } from "../ipam/ipam-service.ts";
 import type { Log } from "../ports/log.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
@@ -34,6 +37,9 @@ const afterPromiseWaitMs = 1_000;
 
 /** Binds and reclaims that may wait; a cluster of the largest size that Kubernetes supports has 150,000 pods. */
 const queueCapacity = 200_000;
+
+/** Changes of a second or two are written down together; so much is lost when the process is killed. */
+const historySettings = { flushMs: 2_000, retryMs: 5_000, mostWaiting: 50_000 };
 
 /** Pause between attempts to start on an API server that does not answer. */
 const startRetryMs = 2_000;
@@ -141,8 +147,14 @@ async function serve(parts: {
     metrics,
     clock,
     startLeading: () => void lead(),
-    stopLeading: () => void service.stopLeading(),
-    configure: (configuration, about) => service.configure(configuration, about),
+    stopLeading: () => {
+      history.stopLeading();
+      void service.stopLeading();
+    },
+    configure: (configuration, about) => {
+      service.configure(configuration, about);
+      stream.configurationChanged();
+    },
   });
   const { store, pools, cluster, binder, events, leadership } = world;
   const service = new IpamService(
@@ -163,6 +175,7 @@ async function serve(parts: {
     while (!stopping.signal.aborted && leadership.isLeader()) {
       try {
         await service.startLeading(world.whenClusterIsKnown());
+        history.startLeading();
         return;
       } catch (error) {
         log.warn("taking over failed, it is tried again", {}, error);
@@ -170,6 +183,12 @@ async function serve(parts: {
       }
     }
   };
+
+  const history = new History(
+    { allocator: service.allocator, history: world.history, clock, leadership, log },
+    historySettings,
+  );
+  const stream = openEventStream({ service, pools, leadership });
 
   metrics.addGauges({
     usage: () => service.allocator.view.usage(),
@@ -224,7 +243,7 @@ async function serve(parts: {
           leadership,
           nowMs: () => clock.nowMs(),
         },
-        more: world.routes,
+        more: [...historyRoutes(history), ...eventRoutes(stream), ...world.routes],
       }),
       guard: createApiGuard({
         review: flags.insecureApi ? undefined : world.accessReview,
@@ -316,8 +335,10 @@ async function serve(parts: {
   log.info("stopping");
   await extender.close();
   await service.stop();
+  await history.stop();
   await world.stopElection();
   await world.stop();
+  stream.stop();
   await api.close();
   await tlsFiles?.stop();
   world.close();

@@ -46,14 +46,21 @@ export async function history(context: CommandContext, options: HistoryOptions):
     {
       usual: [
         { title: "IP", text: ({ ip }) => ip, isWhole: true },
-        { title: "FROM", text: ({ from }) => from, isWhole: true },
-        { title: "UNTIL", text: ({ until }) => until ?? "now", isWhole: true },
+        {
+          title: "FROM",
+          text: ({ from, fromIsAbout }) => (fromIsAbout === true ? `~${from}` : from),
+          isWhole: true,
+        },
+        {
+          title: "UNTIL",
+          text: ({ until = "now", untilIsAbout }) => (untilIsAbout === true ? `~${until}` : until),
+          isWhole: true,
+        },
         { title: "STATE", text: ({ state }) => state, isWhole: true },
         { title: "NAMESPACE", text: (entry) => entry.namespace },
         { title: "POD", text: ({ podName }) => podName },
         { title: "WORKLOAD", text: ({ appName }) => appName },
         { title: "POOL", text: ({ poolName }) => poolName },
-        { title: "BECAUSE", text: ({ because }) => because },
       ],
       wide: [
         { title: "NODE", text: ({ nodeName }) => nodeName },

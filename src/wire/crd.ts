@@ -554,3 +554,56 @@ export const poolCrd = {
     ],
   },
 } as const;
+
+/** The CustomResourceDefinition of FloatingIPHistory: a part of who had which address when, kept by the program for itself. */
+export const historyCrd = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: crdMetadata("floatingiphistories"),
+  spec: {
+    group: galaxyGroup,
+    scope: "Cluster",
+    names: {
+      plural: "floatingiphistories",
+      singular: "floatingiphistory",
+      kind: "FloatingIPHistory",
+      listKind: "FloatingIPHistoryList",
+      shortNames: ["fiph"],
+    },
+    versions: [
+      {
+        name: "v1alpha1",
+        served: true,
+        storage: true,
+        additionalPrinterColumns: [
+          { name: "From", type: "date", jsonPath: ".spec.from" },
+          { name: "Until", type: "date", jsonPath: ".spec.until" },
+          { name: "Changes", type: "integer", jsonPath: ".spec.count" },
+        ],
+        schema: {
+          openAPIV3Schema: {
+            description: "Changes of who has which address; ask GET /v1/history for what it says.",
+            type: "object",
+            properties: {
+              spec: {
+                type: "object",
+                properties: {
+                  first: { type: "integer", description: "Number of the first change." },
+                  count: { type: "integer" },
+                  from: { ...text, format: "date-time" },
+                  until: { ...text, format: "date-time" },
+                  writer: { ...text, description: "The process that wrote it last." },
+                  serial: { type: "integer", description: "Number of that process's write." },
+                  changes: {
+                    ...text,
+                    description: "Lines of JSON, compressed with gzip, in base64.",
+                  },
+                },
+              },
+            },
+          },
+        },
+      },
+    ],
+  },
+} as const;

@@ -6,18 +6,21 @@ import { ManualClock } from "../../src/adapters/memory/clock.ts";
 import { MemoryCluster } from "../../src/adapters/memory/cluster.ts";
 import { MemoryClusterView } from "../../src/adapters/memory/cluster-view.ts";
 import { MemoryEventRecorder } from "../../src/adapters/memory/event-recorder.ts";
+import { MemoryHistoryStore } from "../../src/adapters/memory/history-store.ts";
 import { MemoryPodBinder } from "../../src/adapters/memory/pod-binder.ts";
 import { MemoryPoolStore } from "../../src/adapters/memory/pool-store.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { PodFacts } from "../../src/core/facts.ts";
 import type { PodId } from "../../src/core/owner.ts";
 import { policyInForce } from "../../src/core/release-policy.ts";
+import { TenureLog } from "../../src/core/tenure.ts";
 import { parseCniArgs } from "../../src/wire/cni-args.ts";
 import { aPod } from "../builders.ts";
 import { describeAllocationStore } from "./allocation-store.ts";
 import { describeClock } from "./clock.ts";
 import { describeClusterView } from "./cluster-view.ts";
 import { describeEventRecorder } from "./event-recorder.ts";
+import { describeHistoryStore } from "./history-store.ts";
 import { describePodBinder } from "./pod-binder.ts";
 import { describePoolStore } from "./pool-store.ts";
 
@@ -92,6 +95,15 @@ describeClusterView("MemoryClusterView", async () => {
 describeEventRecorder("MemoryEventRecorder", async () => {
   const recorder = new MemoryEventRecorder();
   return { recorder, namespace: "ns1", events: async () => recorder.events(), stop: done };
+});
+
+describeHistoryStore("MemoryHistoryStore", async ({ bounds, nowMs }) => {
+  const options = { bounds, clock: new ManualClock(nowMs), log: new TenureLog(bounds) };
+  return {
+    store: new MemoryHistoryStore(options),
+    reopen: async () => new MemoryHistoryStore(options),
+    stop: done,
+  };
 });
 
 describeClock("ManualClock", () => {

@@ -6,9 +6,11 @@ import { join } from "node:path";
 import { ManualClock } from "../../src/adapters/memory/clock.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { SqliteAllocationStore } from "../../src/adapters/sqlite/allocation-store.ts";
+import { SqliteHistoryStore } from "../../src/adapters/sqlite/history-store.ts";
 import { SqlitePoolStore } from "../../src/adapters/sqlite/pool-store.ts";
 import { openStateFile, type StateFile } from "../../src/adapters/sqlite/state-file.ts";
 import { describeAllocationStore } from "./allocation-store.ts";
+import { describeHistoryStore } from "./history-store.ts";
 import { describePoolStore } from "./pool-store.ts";
 
 const log = new MemoryLog();
@@ -35,6 +37,16 @@ describePoolStore("SqlitePoolStore", async () => {
     store,
     foreign: new SqlitePoolStore({ file, log, clock }),
     readStatus: async (pool) => store.status(pool),
+    stop,
+  };
+});
+
+describeHistoryStore("SqliteHistoryStore", async ({ bounds, nowMs }) => {
+  const { file, stop } = openOwnFile();
+  const options = { file, bounds, clock: new ManualClock(nowMs) };
+  return {
+    store: new SqliteHistoryStore(options),
+    reopen: async () => new SqliteHistoryStore(options),
     stop,
   };
 });

@@ -22,7 +22,7 @@ export type CrdOutcome = {
 };
 
 /**
- * Makes FloatingIP and Pool known to the API server and waits until it serves them. Without the right to write definitions it goes on
+ * Makes definitions known to the API server and waits until it serves them. Without the right to write definitions it goes on
  * with those that are installed, and says so.
  * Rejects with WorldError CRD_NOT_ESTABLISHED after `timeLimitMs` (default 30 s), API_FORBIDDEN when a definition is missing and must not
  * be made, and others as the client does.
@@ -31,10 +31,12 @@ export async function ensureCrds(options: {
   readonly client: ApiClient;
   readonly log: Log;
   readonly timeLimitMs?: number;
+  /** FloatingIP and Pool by default. */
+  readonly manifests?: readonly JsonObject[];
 }): Promise<readonly CrdOutcome[]> {
   const deadline = performance.now() + (options.timeLimitMs ?? 30_000);
   const outcomes: CrdOutcome[] = [];
-  for (const manifest of [floatingIpCrd, poolCrd] as const) {
+  for (const manifest of options.manifests ?? [floatingIpCrd, poolCrd]) {
     const outcome = await ensureOne(options.client, manifest);
     if (outcome.did === "kept") {
       options.log.warn(

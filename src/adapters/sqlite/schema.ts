@@ -15,6 +15,7 @@ const rules = {
   pool: `size >= 0 AND pre_allocate IN (0, 1) AND status_is_ready IN (0, 1)
     AND status_reason IN ('Ready', 'NotEnoughAddresses', 'OtherPoolInForce', 'Invalid')`,
   object: "kind <> '' AND name <> '' AND json_valid(content)",
+  change: "json_valid(content)",
   state: "only_row = 1",
 };
 
@@ -22,6 +23,7 @@ const rules = {
  * - `allocation.ip`: 4 and the four bytes of an IPv4 address, or 6 and the sixteen of an IPv6 address: numeric order, IPv4 first
  * - `workload_kind`, `api_group`: of custom workloads only, whose owner key cannot say them
  * - `object`: what a simulated cluster is made of, in its own JSON; `place` grows with each new object and is their order
+ * - `change`: who had which address when, as changes in their order; the columns are those of the tenure that ended, NULL when none did
  * - `state.last_version`: the highest version ever given, so that none is given twice, whatever was removed since
  */
 const tables = `
@@ -64,6 +66,19 @@ CREATE TABLE object (
   UNIQUE (kind, name),
   CHECK (${rules.object})
 ) STRICT;
+CREATE TABLE change (
+  place INTEGER PRIMARY KEY NOT NULL,
+  ip TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  from_ms INTEGER,
+  namespace TEXT,
+  pod_name TEXT,
+  app_name TEXT,
+  app_type TEXT,
+  content TEXT NOT NULL,
+  CHECK (${rules.change})
+) STRICT;
+CREATE INDEX change_of_ip ON change (ip, place);
 CREATE TABLE state (
   only_row INTEGER PRIMARY KEY NOT NULL,
   last_version INTEGER NOT NULL,

@@ -5,10 +5,12 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { SimulationParts } from "../../adapters/http/api/simulation-routes.ts";
 import { simulationRoutes } from "../../adapters/http/api/simulation-routes.ts";
+import { MemoryHistoryStore } from "../../adapters/memory/history-store.ts";
 import { SimulatedCluster } from "../../adapters/simulated/cluster.ts";
 import { HttpExtender } from "../../adapters/simulated/http-extender.ts";
 import { SystemRandom } from "../../adapters/simulated/system-random.ts";
 import { SqliteAllocationStore } from "../../adapters/sqlite/allocation-store.ts";
+import { SqliteHistoryStore } from "../../adapters/sqlite/history-store.ts";
 import { SqliteObjectStore } from "../../adapters/sqlite/object-store.ts";
 import { SqlitePoolStore } from "../../adapters/sqlite/pool-store.ts";
 import { openStateFile } from "../../adapters/sqlite/state-file.ts";
@@ -73,6 +75,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
           configure(text.kind === "text" ? parseFloatingIpConfig(text.text) : text, undefined);
         });
   const simulation: SimulationParts = { cluster, stateFolder: folder, configurationFile };
+  const bounds = { mostChanges: flags.historyChanges, longestMs: flags.historyMs };
   let extender: HttpExtender | undefined;
   return {
     kind: "embedded",
@@ -82,6 +85,10 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     binder: cluster.binder,
     events: cluster.recorder,
     leadership: new SoleLeader(identity),
+    history:
+      flags.historyChanges === 0
+        ? new MemoryHistoryStore({ bounds, clock })
+        : new SqliteHistoryStore({ file, clock, bounds }),
     accessReview: undefined,
     configurationSource: `file ${configurationFile === "" ? flags.configFile.path : configurationFile}`,
     routes: simulationRoutes(simulation),

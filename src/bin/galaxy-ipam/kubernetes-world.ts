@@ -8,9 +8,11 @@ import { ConfigMapSource } from "../../adapters/kubernetes/config-source.ts";
 import { ensureCrds } from "../../adapters/kubernetes/crds.ts";
 import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
 import { KubernetesEventRecorder } from "../../adapters/kubernetes/event-recorder.ts";
+import { KubernetesHistoryStore } from "../../adapters/kubernetes/history-store.ts";
 import { LeaseElection } from "../../adapters/kubernetes/lease-election.ts";
 import { KubernetesPodBinder } from "../../adapters/kubernetes/pod-binder.ts";
 import { KubernetesPoolStore } from "../../adapters/kubernetes/pool-store.ts";
+import { MemoryHistoryStore } from "../../adapters/memory/history-store.ts";
 import { SoleLeader } from "../../adapters/system/sole-leader.ts";
 import { WatchedFile } from "../../adapters/system/watched-file.ts";
 import { parseFloatingIpConfig } from "../../wire/floatingip-config.ts";
@@ -66,6 +68,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
       })
     : undefined;
   const leadership = election ?? new SoleLeader(identity);
+  const bounds = { mostChanges: flags.historyChanges, longestMs: flags.historyMs };
   const configuration = configurationSource(parts, client);
   return {
     kind: "kubernetes",
@@ -79,6 +82,10 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     binder,
     events,
     leadership,
+    history:
+      flags.historyChanges === 0
+        ? new MemoryHistoryStore({ bounds, clock })
+        : new KubernetesHistoryStore({ client, log, clock, leadership, identity, bounds }),
     accessReview: new KubernetesAccessReview({ client, log }),
     watches: () => [...cluster.watches(), store.watchState, pools.watchState],
     electionProblem: () => election?.problem,

@@ -9,6 +9,7 @@ import type { AllocationStore } from "../../ports/allocation-store.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ClusterView } from "../../ports/cluster-view.ts";
 import type { EventRecorder } from "../../ports/event-recorder.ts";
+import type { HistoryStore } from "../../ports/history-store.ts";
 import type { Leadership } from "../../ports/leadership.ts";
 import type { Log } from "../../ports/log.ts";
 import type { PodBinder } from "../../ports/pod-binder.ts";
@@ -60,6 +61,8 @@ export interface World {
   readonly binder: PodBinder;
   readonly events: EventRecorder;
   readonly leadership: Leadership;
+  /** Where it is kept who had which address when. */
+  readonly history: HistoryStore;
   /** Who knows the users of the API; undefined where there are none. */
   readonly accessReview: AccessReview | undefined;
   /** Where the configuration comes from, in words. */

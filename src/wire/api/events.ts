@@ -4,6 +4,7 @@ import type { Static } from "typebox";
 import { Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { floatingIpSchema } from "./floating-ip.ts";
+import { subnetSchema } from "./subnet.ts";
 
 /** The data of one event, as JSON. The `event:` field of the stream is `kind`. */
 export const addressEventSchema = Type.Union(
@@ -23,6 +24,10 @@ export const addressEventSchema = Type.Union(
     Type.Object({
       kind: Type.Literal("pool"),
       name: Type.String(),
+    }),
+    Type.Object({
+      kind: Type.Literal("usage"),
+      subnets: Type.Array(subnetSchema, { description: "all pod subnets, as GET /v1/subnet" }),
     }),
   ],
   { title: "api.Event" },

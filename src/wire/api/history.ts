@@ -19,7 +19,16 @@ export const historyEntrySchema = Type.Object(
     poolName: Type.Optional(Type.String()),
     podUid: Type.Optional(Type.String()),
     nodeName: Type.Optional(Type.String()),
-    because: Type.Optional(Type.String({ description: "why it changed hands" })),
+    fromIsAbout: Type.Optional(
+      Type.Boolean({
+        description: "true: nobody wrote down when it began; it was so by then at the latest",
+      }),
+    ),
+    untilIsAbout: Type.Optional(
+      Type.Boolean({
+        description: "true: nobody wrote down when it ended; it was over by then at the latest",
+      }),
+    ),
   },
   { title: "api.HistoryEntry" },
 );
@@ -47,15 +56,24 @@ export const listHistory = endpoint({
     from: Type.Optional(Type.String({ format: "date-time" })),
     until: Type.Optional(Type.String({ format: "date-time" })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
+    offset: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 100_000_000,
+        default: 0,
+        description: "how many are left out before the first",
+      }),
+    ),
   }),
   answers: {
     200: {
-      description: "the latest first",
+      description: "those that still are, then those that ended last",
       schema: Type.Object(
         {
           entries: Type.Array(historyEntrySchema),
+          totalCount: Type.Integer({ description: "how many there are" }),
           isComplete: Type.Boolean({
-            description: "false: older or more entries exist, or were removed by the bound",
+            description: "false: more entries exist, or older ones were removed by the bound",
           }),
           keptSince: Type.Optional(
             Type.String({ format: "date-time", description: "nothing older is kept" }),

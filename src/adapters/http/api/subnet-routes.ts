@@ -65,7 +65,8 @@ function countsOf(blocks: readonly MapBlock[]): Record<string, number[]> {
   return counts;
 }
 
-function formatUsage({ subnet, ...counts }: SubnetUsage): SubnetAnswer {
+/** A pod subnet as the API shows it. */
+export function formatUsage({ subnet, ...counts }: SubnetUsage): SubnetAnswer {
   return {
     subnet: formatCidr(subnet.cidr),
     ranges: subnet.ranges.map(formatIpRange),
