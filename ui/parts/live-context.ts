@@ -91,7 +91,9 @@ export function useReading<T>(
   useEffect(() => {
     if (options.isLive !== true) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const end = page.subscribe(() => {
+    const end = page.subscribe(({ kind }) => {
+      // Figures of use come on their own, and tell of no change that another event does not tell of.
+      if (kind === "usage") return;
       timer ??= setTimeout(() => {
         timer = undefined;
         setTurn((old) => old + 1);

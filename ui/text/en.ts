@@ -187,7 +187,6 @@ export const en = {
   "history.state": "State",
   "history.who": "Who",
   "history.node": "Node",
-  "history.because": "Because",
   "history.empty.title": "Nothing on record",
   "history.empty.body":
     "No change of this address is kept. The record is bounded by time and size.",

@@ -182,7 +182,6 @@ export const zh: Readonly<Record<TextKey, string>> = {
   "history.state": "状态",
   "history.who": "持有者",
   "history.node": "节点",
-  "history.because": "原因",
   "history.empty.title": "没有记录",
   "history.empty.body": "没有保留该地址的变更。记录受时间和大小限制。",
   "history.ask": "显示",

@@ -73,7 +73,6 @@ export function HistoryView(props: {
                     <th scope="col">{text("history.state")}</th>
                     <th scope="col">{text("history.who")}</th>
                     <th scope="col">{text("history.node")}</th>
-                    <th scope="col">{text("history.because")}</th>
                   </tr>
                 </thead>
                 <tbody>
@@ -82,11 +81,11 @@ export function HistoryView(props: {
                       <td>
                         <a href={`#map?ip=${encodeURIComponent(entry.ip)}`}>{entry.ip}</a>
                       </td>
-                      <td>{new Date(entry.from).toLocaleString()}</td>
+                      <td>{timeText(entry.from, entry.fromIsAbout)}</td>
                       <td>
                         {entry.until === undefined
                           ? text("history.now")
-                          : new Date(entry.until).toLocaleString()}
+                          : timeText(entry.until, entry.untilIsAbout)}
                       </td>
                       <td>
                         <span class={`swatch swatch-${entry.state}`} aria-hidden="true" />
@@ -94,7 +93,6 @@ export function HistoryView(props: {
                       </td>
                       <td>{whoHeld(entry)}</td>
                       <td>{entry.nodeName ?? ""}</td>
-                      <td>{entry.because ?? ""}</td>
                     </tr>
                   ))}
                 </tbody>
@@ -106,6 +104,11 @@ export function HistoryView(props: {
       </Read>
     </section>
   );
+}
+
+/** A time that was not seen itself, because the program was down, is said to be about. */
+function timeText(time: string, isAbout: boolean | undefined): string {
+  return `${isAbout === true ? "≈ " : ""}${new Date(time).toLocaleString()}`;
 }
 
 function whoHeld(entry: {
