@@ -220,6 +220,8 @@ export class ExtenderJudge {
     if (promised === undefined || promised.process.name !== change.writer) return;
     if (nowMs - promised.atMs >= holdMs || promised.pod.request.kind === "ranges") return;
     if ((this.#changedMs.get("config") ?? 0) > nowMs - graceMs) return;
+    // A record that an operator deleted is made again for its pod.
+    if ((this.#changedMs.get("records by operator") ?? 0) > promised.atMs - graceMs) return;
     const better = this.#api
       .list("records")
       .find((record) => this.#isBetter(record, taken, promised));

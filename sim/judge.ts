@@ -377,16 +377,15 @@ export class Judge {
     const replicas = Math.max(
       ...this.#workloadStates(ref).map((state) => (state === undefined ? 0 : state.replicas)),
     );
-    const users = this.#api
-      .list("pods")
-      .filter(
-        (other) =>
-          other.facts.id.namespace === id.namespace &&
-          carriedBy(other).length > 0 &&
-          other.facts.policy !== "pod-delete" &&
-          other.facts.pool === undefined &&
-          sameRef(this.#workloadRefOf(other), ref),
-      );
+    const users = this.#api.list("pods").filter(
+      (other) =>
+        other.facts.id.namespace === id.namespace &&
+        // What an operator labelled is not the workload's any more.
+        carriedBy(other).some((ip) => this.#api.get("records", ip)?.owner.kind !== "admin") &&
+        other.facts.policy !== "pod-delete" &&
+        other.facts.pool === undefined &&
+        sameRef(this.#workloadRefOf(other), ref),
+    );
     if (users.length > replicas) {
       throw new Violation(
         "no more addresses than replicas",
@@ -413,10 +412,11 @@ export class Judge {
         );
       }
     }
-    // A record that an operator deleted meanwhile is no promise any more.
-    const isRecorded = facts.assignedIps.every(
-      (ip) => this.#api.get("records", ip)?.podUid === facts.uid,
-    );
+    // A record that an operator deleted, labelled or edited meanwhile is no promise any more.
+    const isRecorded = facts.assignedIps.every((ip) => {
+      const record = this.#api.get("records", ip);
+      return record?.owner.kind === "pod" && record.podUid === facts.uid;
+    });
     if (!keeps || workload === undefined || !isRecorded) this.#expected.delete(key);
     else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid, shape });
     // What the pod does not ask for any more is nobody's.
@@ -557,7 +557,11 @@ export class Judge {
   #mostInPool(pool: string, writer: string): number {
     const sinceMs = this.#api.nowMs() - graceMs;
     if (this.#looseness.callsMayBeLate) {
-      return Math.max(...(this.#poolCounts.get(pool)?.since(sinceMs) ?? [0]));
+      // What is gone may be counted beside what another leader put in its place.
+      const goneCount = this.#leftPool.filter(
+        (left) => left.pool === pool && left.atMs >= sinceMs && left.writer !== writer,
+      ).length;
+      return Math.max(...(this.#poolCounts.get(pool)?.since(sinceMs) ?? [0])) + goneCount;
     }
     const nowCount = this.#api.list("records").filter((other) => poolOf(other) === pool).length;
     const unknownCount = this.#leftPool.filter(
@@ -654,9 +658,13 @@ export class Judge {
     const hasSubnets = topology !== undefined && topology.subnets.length > 0;
     if (hasSubnets && !topology.isConfigured(record.ip))
       return [`outside the configuration: ${line(record)}`];
-    if (record.policy === "never") return [];
+    // Kept for a pod that is on its way, as long as it is.
+    const next = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
+    if (next !== undefined && next.facts.nodeName === "" && next.facts.wantsAddress) return [];
+    // A pool keeps what it has, whatever an operator wrote into the record.
+    if (record.policy === "never" || owner.kind === "pool") return [];
     if (record.policy === "pod-delete") return [`reserved without a policy: ${line(record)}`];
-    const ref = owner.kind === "pool" ? undefined : owner.workload;
+    const ref = owner.workload;
     const workload = ref === undefined ? undefined : this.#api.get("workloads", keyOfRef(ref));
     if (ref === undefined || workload === undefined)
       return [`outlives its workload: ${line(record)}`];
@@ -670,9 +678,6 @@ export class Judge {
         ? [`beyond ${workload.replicas} replicas: ${line(record)}`]
         : [];
     }
-    // Kept for a pod that is on its way, as long as it is.
-    const next = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
-    if (next !== undefined && next.facts.nodeName === "" && next.facts.wantsAddress) return [];
     const ordinal = owner.kind === "pod" ? (ordinalOf(owner.pod.name) ?? -1) : -1;
     const isWanted =
       ordinal >= workload.firstOrdinal && ordinal < workload.firstOrdinal + workload.replicas;

@@ -127,12 +127,17 @@ export class Operations {
         api.remove("records", record.ip, "operator");
         return record.ip;
       }
-      case "label record": {
-        const record = this.#anyRecord(
-          ({ owner, podUid }) => owner.kind !== "admin" && podUid === "",
-        );
+      case "edit record": {
+        const record = this.#anyRecord(({ owner }) => owner.kind !== "admin");
         if (record === undefined) return "no record";
-        this.#putRecord({ ...record, owner: { kind: "admin", key: "reserved by hand" } });
+        return this.#editRecord(record);
+      }
+      case "label record": {
+        const record = this.#anyRecord(({ owner }) => owner.kind !== "admin");
+        if (record === undefined) return "no record";
+        // As the label hides from the product whose the record was.
+        const owner = { kind: "admin", key: "reserved by hand" } as const;
+        this.#putRecord({ ...record, owner });
         return record.ip;
       }
       case "unlabel record": {
@@ -167,6 +172,32 @@ export class Operations {
       default:
         return name satisfies never;
     }
+  }
+
+  /** What an operator may get wrong with an editor. */
+  #editRecord(record: Allocation): string {
+    const { api, random } = this.#parts;
+    const what =
+      record.owner.kind === "pod" && record.podUid !== ""
+        ? random.pick(["policy", "node", "uid"] as const)
+        : "policy";
+    switch (what) {
+      case "policy":
+        this.#putRecord({
+          ...record,
+          policy: random.pick(["pod-delete", "immutable", "never"] as const),
+        });
+        break;
+      case "node":
+        this.#putRecord({ ...record, nodeName: random.pick(api.keys("nodes")) });
+        break;
+      case "uid":
+        this.#putRecord({ ...record, podUid: "edited by hand" });
+        break;
+      default:
+        return what satisfies never;
+    }
+    return `${what} of ${record.ip}`;
   }
 
   #createWorkload(): string {

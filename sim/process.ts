@@ -245,6 +245,8 @@ export class SimProcess {
         if (!(error instanceof WorldError)) throw error;
       }
       if (holds) {
+        // Whoever waits for leadership may have given up while it had lapsed.
+        if (this.#leads && !this.#isLeader()) this.#lose();
         this.#leadsUntilMs = startedMs + renewLimitMs;
         if (!this.#leads) {
           this.#leads = true;

@@ -27,6 +27,7 @@ export type OperationName =
   | "write pool"
   | "delete pool"
   | "delete record"
+  | "edit record"
   | "label record"
   | "unlabel record"
   | "reserve address"
@@ -45,6 +46,8 @@ export type Swarm = {
   readonly hasIpv6: boolean;
   readonly allowsOverstay: boolean;
   readonly rejectAfterFilter: number;
+  /** Pods name one scheduler or another. */
+  readonly schedulerCount: number;
 };
 
 /** Draws the mixture. */
@@ -74,6 +77,7 @@ export function drawSwarm(random: Random): Swarm {
     hasIpv6,
     allowsOverstay,
     rejectAfterFilter: sometimes(0.3, 0.2),
+    schedulerCount: 1 + sometimes(0.3, 1),
     network: {
       refused: sometimes(0.5, random.fraction() * 0.1),
       answerLost: sometimes(0.5, random.fraction() * 0.08),
@@ -106,6 +110,7 @@ export function drawSwarm(random: Random): Swarm {
       "write pool": 4,
       "delete pool": 1,
       "delete record": sometimes(0.4, 3),
+      "edit record": sometimes(0.3, 2),
       "label record": sometimes(0.3, 1),
       "unlabel record": sometimes(0.3, 2),
       "reserve address": sometimes(0.4, 2),

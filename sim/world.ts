@@ -63,7 +63,7 @@ export class World {
   readonly #processes: SimProcess[] = [];
   readonly #hash = createHash("sha256");
   readonly #print: ((line: string) => void) | undefined;
-  readonly #scheduler: Scheduler;
+  readonly #schedulers: readonly Scheduler[];
   #processNumber = 0;
   #happenings = 0;
   #isFaulty = true;
@@ -106,19 +106,25 @@ export class World {
     const random = () => this.#random.fork();
     this.#kubelets = new Kubelets({ api, clock: timeline, random: random(), trace });
     const controllers = new Controllers({ api, clock: timeline, random: random(), trace });
-    this.#scheduler = new Scheduler({
-      api,
-      clock: timeline,
-      random: random(),
-      extender: () => {
-        const process = this.#ready();
-        return process && this.#extenderJudge.listenTo(process);
-      },
-      trace,
-      nodeShare: scheduledNodeShare,
-      bindAsked: (pod) => this.#judge.noteBindAsked(pod),
+    // With several schedulers one filter runs while another does.
+    const { schedulerCount } = this.#swarm;
+    this.#schedulers = Array.from({ length: schedulerCount }, (_, index) => {
+      const scheduler = new Scheduler({
+        api,
+        clock: timeline,
+        random: random(),
+        extender: () => {
+          const process = this.#ready();
+          return process && this.#extenderJudge.listenTo(process);
+        },
+        trace,
+        nodeShare: scheduledNodeShare,
+        bindAsked: (pod) => this.#judge.noteBindAsked(pod),
+        accepts: ({ facts }) => Number(facts.uid.slice("uid-".length)) % schedulerCount === index,
+      });
+      scheduler.rejectAfterFilter = this.#swarm.rejectAfterFilter;
+      return scheduler;
     });
-    this.#scheduler.rejectAfterFilter = this.#swarm.rejectAfterFilter;
     this.#operations = new Operations({
       api,
       random: random(),
@@ -252,7 +258,7 @@ export class World {
       each.network.isCut = false;
       each.overstayMs = 0;
     }
-    this.#scheduler.rejectAfterFilter = 0;
+    for (const scheduler of this.#schedulers) scheduler.rejectAfterFilter = 0;
     // Their pods come and go for ever; nothing would ever be quiet.
     for (const workload of this.#api.list("workloads")) {
       const { kind, ref } = workload;

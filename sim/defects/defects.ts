@@ -86,8 +86,8 @@ export const defects: readonly Defect[] = [
     name: "error of a release taken as yes",
     breaks: "an address is free although its record may still be there",
     file: allocator,
-    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    this.#table.drop(',
-    replace: "    }\n    this.#table.drop(",
+    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    this.#noteGivenUp(allocation);\n',
+    replace: "    }\n    this.#noteGivenUp(allocation);\n",
   },
   {
     name: "free in memory before the store",

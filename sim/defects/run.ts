@@ -61,8 +61,11 @@ async function hunt(name: string): Promise<Finding> {
   child.stdout.setEncoding("utf8").on("data", (part: string) => {
     text += part;
   });
-  await once(child, "close");
+  const [code] = (await once(child, "close")) as [number | null];
   const failure = /^seed (\d+) failed: ([^:\n]+)/m.exec(text);
+  if (failure === null && code !== 0) {
+    throw new Error(`the simulator did not run with "${name}"; its message is above`);
+  }
   return {
     name,
     seeds: failure === null ? undefined : Number(failure[1]),

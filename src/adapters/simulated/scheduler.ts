@@ -32,6 +32,7 @@ export class Scheduler {
   readonly #trace: (text: string) => void;
   readonly #bindAsked: (pod: SimPod) => void;
   readonly #nodeShare: number;
+  readonly #accepts: (pod: SimPod) => boolean;
   /** Unbound pods, by key. */
   readonly #waiting = new Map<string, Waiting>();
   readonly #binding = new Set<string>();
@@ -51,6 +52,8 @@ export class Scheduler {
     readonly bindAsked?: (pod: SimPod) => void;
     /** The part of the nodes that a cycle looks at, as `percentageOfNodesToScore`; all unless given. */
     readonly nodeShare?: number;
+    /** Which pods name this scheduler; all unless given. */
+    readonly accepts?: (pod: SimPod) => boolean;
   }) {
     this.#api = parts.api;
     this.#clock = parts.clock;
@@ -59,6 +62,7 @@ export class Scheduler {
     this.#trace = parts.trace;
     this.#bindAsked = parts.bindAsked ?? (() => {});
     this.#nodeShare = parts.nodeShare ?? 1;
+    this.#accepts = parts.accepts ?? (() => true);
     this.#api.listeners.add((change) => {
       if (change.collection === "pods") {
         const pod = change.value;
@@ -66,7 +70,7 @@ export class Scheduler {
           this.#waiting.delete(change.key);
           // An address may be free now.
           if (pod === undefined) this.#retrySoon();
-        } else if (!this.#waiting.has(change.key)) {
+        } else if (!this.#waiting.has(change.key) && this.#accepts(pod)) {
           this.#await(change.key);
         }
       } else if (change.collection !== "records") this.#retrySoon();
