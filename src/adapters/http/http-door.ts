@@ -76,7 +76,8 @@ export function createFastify(options: DoorOptions): FastifyInstance {
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     forceCloseConnections: "idle",
-    routerOptions: { ignoreTrailingSlash: true },
+    // The longest name of a pod has 253 characters.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1_000 },
     connectionTimeout: options.stalledMs ?? 0,
     handlerTimeout: options.answerMs ?? 0,
     ...(tls === undefined

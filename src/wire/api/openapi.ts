@@ -15,8 +15,10 @@ const commonProblems: Readonly<Record<number, string>> = {
   405: "the path is served with other methods",
   408: "the request took too long to arrive",
   413: "the body is too large",
+  414: "a part of the path is too long",
   415: "the body is not JSON",
   429: "too many requests",
+  431: "the headers are too large",
   500: "a defect; the log has it under `requestId`",
   503: "this replica cannot answer now; `leader` names who can",
 };
