@@ -107,7 +107,12 @@ describe("the control plane of the tests", { skip }, () => {
     const tapps = customKind(`${group}/v1`, "TApp", "tapps");
     const at = { name: "custom", namespace: "default" };
     const wish = { ...at, replicas: 2, wantsFloatIp: false };
-    const owner = await api.create(aWorkload(`${group}/v1`, "TApp", wish));
+    // Established, and yet not found for a moment.
+    const owner = await waitUntil(
+      "it to be found",
+      () => api.apply(aWorkload(`${group}/v1`, "TApp", wish)),
+      () => true,
+    );
     const ownerReferences = [ownedBy(owner)];
     await api.create(aPod({ name: "custom-0", wantsFloatIp: false, ownerReferences }));
     const pod = { name: "custom-0", namespace: "default" };
