@@ -14,7 +14,7 @@ test("a pod is written with the established annotations and the resource in requ
     namespace: "default",
     name: "db-0",
     policy: "immutable",
-    controller: controlledBy("apps", "StatefulSet", "db"),
+    controller: controlledBy("apps/v1", "StatefulSet", "db"),
     request: { kind: "ranges", ranges: [[ipRange("10.0.0.2~10.0.0.30")], [ipRange("10.0.0.60")]] },
   });
   assert.deepEqual(formatPod(pod), {
