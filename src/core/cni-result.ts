@@ -65,6 +65,7 @@ export const cniCode = {
   nameTaken: 103,
   checkFailed: 104,
   untrusted: 105,
+  pluginMissing: 106,
   general: 999,
 } as const;
 

@@ -1,14 +1,18 @@
-// Running other CNI plugins: IPAM plugins that give addresses, and plugins of a pod's networks that are not ours.
+// Running CNI plugins: IPAM plugins that give addresses, and the plugins of a pod's networks, ours or not.
 
 import type { CniRefusal, CniResult } from "../core/cni-result.ts";
 
 /** A call of a plugin, as the CNI specification describes it. */
 export type PluginCall = {
-  readonly command: "ADD" | "DEL" | "CHECK" | "GC" | "STATUS";
+  readonly command: "ADD" | "DEL" | "CHECK";
   /** Name of the executable. */
   readonly type: string;
-  /** The configuration as JSON text, complete with name, cniVersion and prevResult. */
-  readonly configText: string;
+  /** The configuration, with its name and without prevResult. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** For configurations that do not say theirs. */
+  readonly cniVersion: string;
+  /** What the plugin before it in its network came to. */
+  readonly prevResult: CniResult | undefined;
   readonly containerId: string;
   /** "" when there is none any more. */
   readonly netns: string;

@@ -295,6 +295,19 @@ export function formatCniResult(result: CniResult, version: CniVersion): JsonObj
   return { cniVersion: version, interfaces, ips, routes: result.routes, dns };
 }
 
+/** The configuration that a plugin is given on standard input: with a version when it names none, and the result before it. */
+export function formatPluginConfig(
+  config: JsonObject,
+  cniVersion: string,
+  prevResult: CniResult | undefined,
+): string {
+  const versionText = asText(config["cniVersion"]) ?? cniVersion;
+  const version = cniVersions.find((known) => known === versionText) ?? "1.0.0";
+  const previous =
+    prevResult === undefined ? {} : { prevResult: formatCniResult(prevResult, version) };
+  return JSON.stringify({ ...config, cniVersion: versionText, ...previous });
+}
+
 /** An error as the specification writes it; `version` is left out when the request's was not understood. */
 export function formatCniError(refusal: CniRefusal, version: CniVersion | undefined): JsonObject {
   return {

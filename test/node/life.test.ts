@@ -59,7 +59,7 @@ describe("the life of an attachment", { skip, timeout: 1_200_000 }, () => {
             (error: unknown) => error,
           );
           if (!dying.isDead) {
-            assert.ok(outcome instanceof Error === false, String(outcome));
+            assert.ok(!(outcome instanceof Error), String(outcome));
             await delAttachment(node.ports, id);
             break;
           }

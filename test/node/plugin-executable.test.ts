@@ -28,9 +28,9 @@ type Run = {
 
 /** Starts the plugin; the promise is of its end. */
 function start(run: Run) {
-  const inside = run.node === undefined ? [] : ["nsenter", `--net=${run.node.path}`, "--"];
   const script = join(programs, `${run.program ?? "galaxy-k8s-vlan"}.ts`);
-  const [file = "", ...args] = [...inside, process.execPath, script];
+  const inside = run.node === undefined ? [] : [`--net=${run.node.path}`, "--", process.execPath];
+  const [file, args] = [run.node === undefined ? process.execPath : "nsenter", [...inside, script]];
   const env = { PATH: process.env.PATH ?? "", ...run.env };
   const child = spawn(file, args, { env, stdio: ["pipe", "pipe", "pipe"] });
   child.stdin.on("error", () => {});

@@ -69,6 +69,13 @@ export class OwnPlugins {
     await announceAttachment(this.#ports, record, announcementPausesMs);
   }
 
+  /** Undoes every attachment of a container. */
+  async removeContainer(containerId: string): Promise<void> {
+    for (const { id } of await this.#ports.store.all()) {
+      if (id.containerId === containerId) await delAttachment(this.#ports, id);
+    }
+  }
+
   async #dispatch(request: CniRequest, plugin: OwnPlugin): Promise<PluginAnswer> {
     const done: PluginAnswer = { kind: "done", result: undefined };
     const id = attachmentOf(request);
@@ -177,8 +184,18 @@ export class OwnPlugins {
 
   #runIpam(request: CniRequest, type: string, command: "ADD" | "DEL") {
     const { config, version, containerId, netns, ifName, args, path } = request;
-    const configText = JSON.stringify({ ...config, cniVersion: version });
-    return this.#exec.run({ command, type, configText, containerId, netns, ifName, args, path });
+    return this.#exec.run({
+      command,
+      type,
+      config,
+      cniVersion: version,
+      prevResult: undefined,
+      containerId,
+      netns,
+      ifName,
+      args,
+      path,
+    });
   }
 }
 

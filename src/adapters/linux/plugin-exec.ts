@@ -6,7 +6,7 @@ import type { CniRefusal, CniResult } from "../../core/cni-result.ts";
 import { cniCode } from "../../core/cni-result.ts";
 import type { PluginCall, PluginExec } from "../../ports/plugin-exec.ts";
 import { WorldError } from "../../ports/world-error.ts";
-import { parseCniResult } from "../../wire/cni.ts";
+import { formatPluginConfig, parseCniResult } from "../../wire/cni.ts";
 import { textAt, valueAt } from "../../wire/json-value.ts";
 import { runProgram } from "./child-program.ts";
 
@@ -24,7 +24,7 @@ export class ChildPluginExec implements PluginExec {
     const file = await findProgram(type, call.path);
     if (file === undefined) {
       return no(
-        cniCode.invalidConfig,
+        cniCode.pluginMissing,
         `plugin ${type} is in none of the folders ${call.path.join(", ")}; install it, or correct CNI_PATH`,
       );
     }
@@ -38,7 +38,8 @@ export class ChildPluginExec implements PluginExec {
       PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin",
     };
     try {
-      const end = await runProgram({ file, args: [], input: call.configText, limitMs, env });
+      const input = formatPluginConfig(call.config, call.cniVersion, call.prevResult);
+      const end = await runProgram({ file, args: [], input, limitMs, env });
       if (end.exitCode === 0) return command === "ADD" ? readResult(type, end.stdout) : undefined;
       const error = parseJson(end.stdout);
       const code = valueAt(error, "code");

@@ -1,0 +1,19 @@
+// What the daemon keeps about pods and knows about networks.
+
+import type { PluginRun } from "../core/plugin-run.ts";
+
+/** The state of pods: which plugins were run, in order. Every method rejects with a WorldError (`NODE_STATE_FAILED`). */
+export interface PodStateStore {
+  /** Replaces the state as a whole; after it resolved, a crash does not lose it. */
+  put(containerId: string, runs: readonly PluginRun[]): Promise<void>;
+  get(containerId: string): Promise<readonly PluginRun[] | "absent" | "unreadable">;
+  /** Container ids with a state, with the time of its writing. */
+  all(): Promise<readonly { readonly containerId: string; readonly writtenAtMs: number }[]>;
+  remove(containerId: string): Promise<void>;
+}
+
+/** Networks by name: those of the daemon's configuration, then those of CNI configuration files. */
+export interface NetworkCatalog {
+  /** The configurations of the network's plugins, in order; undefined when nobody configured it. */
+  find(name: string): Promise<readonly Readonly<Record<string, unknown>>[] | undefined>;
+}

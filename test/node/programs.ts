@@ -1,0 +1,117 @@
+// Starts the node's programs as processes: the daemon in front of an API server, and galaxy-sdn as a container runtime calls it.
+
+import { spawn } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startProgram, tailOf, waitForProgram } from "../control-plane/child-program.ts";
+import type { LabNamespace, NetworkLab } from "./network-lab.ts";
+
+const programs = fileURLToPath(new URL("../../src/bin/", import.meta.url));
+
+/** A running daemon. */
+export type Daemon = {
+  readonly socket: string;
+  readonly stateFolder: string;
+  readonly logFile: string;
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  log(): string;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** Starts the daemon of a node; resolves when its socket answers. */
+export async function startDaemon(options: {
+  readonly lab: NetworkLab;
+  readonly node: LabNamespace;
+  readonly nodeName: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Where the API server is: `--master=…` or `--kubeconfig=…`. */
+  readonly access: string;
+  readonly flags?: readonly string[];
+}): Promise<Daemon> {
+  const { lab, node, nodeName } = options;
+  const folder = join(lab.folder, `daemon-${nodeName}`);
+  await mkdir(folder, { recursive: true });
+  const configPath = join(folder, "galaxy.json");
+  await writeFile(configPath, JSON.stringify(options.config));
+  const socket = join(folder, "galaxy.sock");
+  const stateFolder = join(folder, "state");
+  const logFile = join(folder, "galaxy.log");
+  const program = startProgram({
+    name: `galaxy of ${nodeName}`,
+    file: process.execPath,
+    args: [
+      join(programs, "galaxy.ts"),
+      options.access,
+      `--json-config-path=${configPath}`,
+      `--network-conf-dir=${join(folder, "net.d")}`,
+      `--cni-paths=${join(folder, "bin")}`,
+      `--hostname-override=${nodeName}`,
+      `--host-netns=${node.path}`,
+      `--socket=${socket}`,
+      `--state-dir=${stateFolder}`,
+      ...(options.flags ?? []),
+    ],
+    logFile,
+  });
+  await waitForProgram(program, async () => {
+    const { code } = await callSdn(socket, { CNI_COMMAND: "STATUS" }, { cniVersion: "1.1.0" });
+    return code === 0;
+  });
+  return {
+    socket,
+    stateFolder,
+    logFile,
+    stop: (signal) => program.stop(signal),
+    log: () => tailOf(logFile, 1000),
+    [Symbol.asyncDispose]: () => program.stop("SIGKILL"),
+  };
+}
+
+/** How galaxy-sdn ended. */
+export type SdnEnd = { readonly code: number | null; readonly json: Record<string, unknown> };
+
+/** Runs galaxy-sdn once. */
+export async function callSdn(
+  socket: string,
+  env: Readonly<Record<string, string>>,
+  config: Readonly<Record<string, unknown>>,
+): Promise<SdnEnd> {
+  const child = spawn(process.execPath, [join(programs, "galaxy-sdn.ts")], {
+    env: { PATH: process.env.PATH ?? "", GALAXY_SOCKET: socket, CNI_PATH: "/opt/cni/bin", ...env },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  child.stdin.on("error", () => {});
+  child.stdin.end(JSON.stringify({ name: "galaxy", type: "galaxy-sdn", ...config }));
+  let text = "";
+  child.stdout.on("data", (data: Buffer) => {
+    text += data.toString();
+  });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => {
+      resolve({ code, json: text.trim() === "" ? {} : (JSON.parse(text) as SdnEnd["json"]) });
+    });
+  });
+}
+
+/** The environment of a call for a pod. */
+export function podEnvironment(
+  command: string,
+  pod: { readonly name: string; readonly uid: string; readonly netns: string },
+): Readonly<Record<string, string>> {
+  const args = [
+    "IgnoreUnknown=1",
+    "K8S_POD_NAMESPACE=default",
+    `K8S_POD_NAME=${pod.name}`,
+    `K8S_POD_INFRA_CONTAINER_ID=sandbox-${pod.uid}`,
+    `K8S_POD_UID=${pod.uid}`,
+  ];
+  return {
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: `sandbox-${pod.uid}`,
+    CNI_NETNS: pod.netns,
+    CNI_IFNAME: "eth0",
+    CNI_ARGS: args.join(";"),
+  };
+}
