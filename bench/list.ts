@@ -167,6 +167,19 @@ async function timesOf(client: Client, query: string, rounds: number): Promise<r
   return times;
 }
 
+/** How long until a first page comes. On a starved machine the server gives an answer up meanwhile, and goes on with its list. */
+async function firstPageMs(client: Client): Promise<number> {
+  const startedMs = performance.now();
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await client.call("/v1/ip?size=10");
+      return performance.now() - startedMs;
+    } catch (error) {
+      if (attempt === 10) throw error;
+    }
+  }
+}
+
 async function measure(mode: Mode): Promise<Findings> {
   const size = mode === "quick" ? 20_000 : 1_000_000;
   const keywordSize = mode === "quick" ? 5_000 : 100_000;
@@ -174,10 +187,9 @@ async function measure(mode: Mode): Promise<Findings> {
   const figures: Figure[] = [];
   const million = await startPlane(size);
   const { client, some } = million;
-  const first = await client.call("/v1/ip?size=10");
   figures.push({
     what: "the first page after a start, when the list is made",
-    value: first.ms,
+    value: await firstPageMs(client),
     unit: "ms",
   });
   const { ref } = some.workload;
@@ -200,7 +212,7 @@ async function measure(mode: Mode): Promise<Findings> {
   await million.service.stop();
 
   const smaller = await startPlane(keywordSize);
-  await smaller.client.call("/v1/ip?size=10");
+  await firstPageMs(smaller.client);
   const words: Cost[] = [];
   for (const word of ["payments", "-7", "worker-1", "xyz", "sts_search"]) {
     for (const sort of sorts) {

@@ -17,7 +17,7 @@ import { IpamWorld } from "./ipam-world.ts";
 export type Answer = {
   readonly status: number;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look at what any client would see
+  // oxlint-disable-next-line typescript/no-explicit-any -- tests look at what any client would see
   readonly body: any;
   readonly headers: Headers;
 };
@@ -67,7 +67,8 @@ export class ApiWorld {
   /** Opens the port of a world as it is. */
   static async over(world: IpamWorld, limits: Partial<EventStreamLimits> = {}): Promise<ApiWorld> {
     const { service, leadership, clock, log } = world;
-    let opened: ApiWorld | undefined;
+    /** What the server asks the world that is opened below. */
+    const asked: { world?: ApiWorld } = {};
     const bounds = { mostChanges: 10_000, longestMs: 3_600_000 };
     const history = new History(
       {
@@ -108,7 +109,7 @@ export class ApiWorld {
           },
           more: [...historyRoutes(history), ...eventRoutes(stream)],
         }),
-        readProblem: () => opened?.readProblem,
+        readProblem: () => asked.world?.readProblem,
         changeProblem: () => {
           const { isReady, reason } = service.readiness();
           if (isReady) return undefined;
@@ -118,8 +119,8 @@ export class ApiWorld {
       },
     });
     const port = await door.listen({ host: "127.0.0.1", port: 0 });
-    opened = new ApiWorld({ world, url: `http://127.0.0.1:${port}`, door, history, stream });
-    return opened;
+    asked.world = new ApiWorld({ world, url: `http://127.0.0.1:${port}`, door, history, stream });
+    return asked.world;
   }
 
   async close(): Promise<void> {

@@ -31,8 +31,11 @@ function prefixOf(owner: Owner): string {
       return `${owner.workload.kind}_${owner.workload.namespace}_${owner.workload.name}_`;
     case "pool":
       return `pool__${owner.pool}_`;
-    default:
+    case "admin":
+    case "foreign":
       return owner.key;
+    default:
+      return owner satisfies never;
   }
 }
 

@@ -288,8 +288,8 @@ export class AllocationListing {
       if (flags[id] === noneMatch) continue;
       const prefix = groups.prefixOf(id, keyword.prefixOf);
       if (prefix.includes(keyword.text)) continue;
-      const isPods = groups.ownerOf(id).kind === "pod";
-      flags[id] = isPods && mayMatchPods(prefix, keyword.text) ? someMatch : noneMatch;
+      flags[id] =
+        groups.isPods[id] === 1 && mayMatchPods(prefix, keyword.text) ? someMatch : noneMatch;
     }
     return flags;
   }
@@ -444,7 +444,7 @@ export class AllocationListing {
           ? groups.policyRanks[id] !== 0
           : by === "namespace"
             ? groups.namespaces[id] !== unnamed
-            : groups.ownerOf(id).kind === "pod";
+            : groups.isPods[id] === 1;
       if (isNamed) flags[id] = 1;
     }
     return { flags, count: "some" };
@@ -575,7 +575,10 @@ export class AllocationListing {
         }
       }
     }
-    while (next !== undefined && found.length < limit) addFree((ranges[cursor] as IpRange).last);
+    // Each round ends a range or the page.
+    for (; cursor < ranges.length && found.length < limit; ) {
+      addFree((ranges[cursor] as IpRange).last);
+    }
     return found;
   }
 }
@@ -753,7 +756,7 @@ function pageByNameDescending(source: Source, { offset, limit }: ListQuery): Rec
   for (let index = segments.length - 1; index >= 0 && allocations.length < limit; index -= 1) {
     const segment = segments[index] as Segment;
     const { marks, allocations: entries } = segment;
-    const lowest = podNameOf((entries[0] as Allocation | undefined)?.owner);
+    const lowest = podNameOf(entries[0]?.owner);
     const highest = podNameOf(entries.at(-1)?.owner);
     if (passed + run.length < offset && lowest !== highest) {
       const count = countMatches(segment, flags);

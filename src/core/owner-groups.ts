@@ -80,6 +80,8 @@ export class OwnerGroups {
   readonly policyRanks: number[] = [];
   /** {@link stateNumbers}; 0: the group is not in use. */
   readonly states: number[] = [];
+  /** 1: its addresses are pods', by name. */
+  readonly isPods: number[] = [];
   /** How many addresses a group has. */
   readonly counts: number[] = [];
   readonly namespaceTexts = new TextNumbers();
@@ -129,6 +131,7 @@ export class OwnerGroups {
       this.#prefixes[id] = undefined;
       this.counts[id] = 0;
       this.states[id] = stateNumbers[stateOf(allocation)];
+      this.isPods[id] = allocation.owner.kind === "pod" ? 1 : 0;
       this.policyRanks[id] = policyRanks[allocation.policy];
       this.namespaces[id] = this.namespaceTexts.enter(namespace);
       this.appNames[id] = this.appNameTexts.enter(appName);

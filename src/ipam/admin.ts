@@ -99,7 +99,7 @@ const parallelCount = 32;
 const attempts = 4;
 
 /** Entries taken into the list between two looks at other work. */
-const fillSlice = 500;
+const fillSlice = 2_000;
 
 /** The operator's use cases. */
 export class Admin {

@@ -15,7 +15,7 @@ import { addressOf, waitForRecords } from "../control-plane/records.ts";
 
 const skip = await reasonToSkip();
 
-// biome-ignore lint/suspicious/noExplicitAny: a client of the API knows no types
+// oxlint-disable-next-line typescript/no-explicit-any -- a client of the API knows no types
 type Body = any;
 
 describe("the HTTP API on a real control plane", { skip }, () => {

@@ -48,17 +48,20 @@ export function endpoint<const E extends EndpointShape>(shape: E): E {
   return shape;
 }
 
+/** The parameters of an operation that has none. */
+export type NoParameters = Readonly<Record<string, never>>;
+
 /** The path parameters of an operation. */
 export type ParamsOf<E extends EndpointShape> = E extends {
   readonly params: infer S extends TSchema;
 }
   ? Static<S>
-  : Record<never, never>;
+  : NoParameters;
 
 /** The query parameters of an operation, as values. */
 export type QueryOf<E extends EndpointShape> = E extends { readonly query: infer S extends TSchema }
   ? Static<S>
-  : Record<never, never>;
+  : NoParameters;
 
 /** The body of a request; undefined when the operation has none. */
 export type BodyOf<E extends EndpointShape> = E extends { readonly body: infer S extends TSchema }

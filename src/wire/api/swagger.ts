@@ -82,7 +82,7 @@ function parametersOf(endpoint: EndpointShape, models: Models): readonly unknown
   const plain = (paramType: "path" | "query", schema: EndpointShape["query"]) =>
     propertiesOf(schema).map(({ name, schema: property, isRequired }) => ({
       type: property.type ?? "string",
-      ...(property.default === undefined ? {} : { defaultValue: String(property.default) }),
+      ...(property.default === undefined ? {} : { defaultValue: textOf(property.default) }),
       paramType,
       name,
       description: property.description ?? "",
@@ -161,4 +161,9 @@ function itemsOf(schema: PlainSchema, models: Models): Readonly<Record<string, u
   return schema.properties === undefined
     ? { type: schema.type ?? "string" }
     : { $ref: typeNameOf(schema, models) };
+}
+
+/** Defaults are texts in Swagger 1.2, whatever their type. */
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -3,7 +3,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { WorldError } from "../../../ports/world-error.ts";
-import type { EndpointShape } from "../../../wire/api/endpoint.ts";
+import type { EndpointShape, NoParameters } from "../../../wire/api/endpoint.ts";
 import { formatEstablished } from "../../../wire/api/established-text.ts";
 import type { RawQuery } from "../../../wire/api/read-request.ts";
 import { readBody, readParameters, withoutNulls } from "../../../wire/api/read-request.ts";
@@ -144,8 +144,8 @@ function readRequest(
       : readBody(endpoint.body, isEstablished ? withoutNulls(request.body) : request.body);
   if (body.kind === "invalid") return invalid(body);
   return {
-    params: params.value as Record<never, never>,
-    query: query.value as Record<never, never>,
+    params: params.value as NoParameters,
+    query: query.value as NoParameters,
     rawQuery,
     body: body.value as undefined,
     requestId: request.id,

@@ -61,10 +61,7 @@ export function route<E extends EndpointShape>(
     endpoint,
     bodyLimitBytes: options.bodyLimitBytes,
     // The server hands over only what the endpoint's own schemas accepted.
-    handle: async (request) =>
-      (await handle(request as unknown as ApiRequest<E>)) as
-        | { readonly status: 200 | 202; readonly body: unknown }
-        | ProblemAnswer,
+    handle: async (request) => await handle(request),
   };
 }
 
