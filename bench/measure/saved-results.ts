@@ -14,6 +14,8 @@ export const benchmarks: Readonly<Record<string, readonly string[]>> = {
   start: [],
   configuration: ["--expose-gc"],
   "state-file": [],
+  "slow-clients": ["--max-old-space-size=8192"],
+  history: ["--expose-gc"],
   list: ["--max-old-space-size=8192"],
   scale: ["--expose-gc", "--max-old-space-size=8192"],
 };
