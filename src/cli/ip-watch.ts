@@ -11,15 +11,8 @@ import { exitCodes } from "./command-problem.ts";
 import { followEvents, untilInterrupted } from "./event-stream.ts";
 import { tableFor } from "./output.ts";
 
-const statesInUse = [
-  "bound",
-  "held",
-  "reserved",
-  "admin",
-  "draining",
-  "conflict",
-  "unknown",
-] as const;
+/** States that the server lists; the others pass within moments and come as events. */
+const statesInUse = ["bound", "reserved", "admin", "draining"] as const;
 
 /** Lists at the start and after lost events; JSON comes as one object a line, YAML as one document each. */
 export async function ipWatch(

@@ -40,7 +40,10 @@ export async function poolList(
     });
   };
   if (options.watch === true) {
-    await redrawOnEvents(context, client, { kinds: ["address", "pool", "configuration"], show });
+    await redrawOnEvents(context, client, {
+      kinds: ["address", "usage", "pool", "configuration"],
+      show,
+    });
   } else {
     await show();
   }

@@ -13,16 +13,8 @@ export type RunAction = (
   action: (context: CommandContext) => Promise<ExitCode>,
 ) => Promise<void>;
 
-const states = [
-  "free",
-  "held",
-  "bound",
-  "reserved",
-  "admin",
-  "draining",
-  "conflict",
-  "unknown",
-] as const;
+/** States that addresses can be listed by. */
+const states = ["free", "bound", "reserved", "admin", "draining"] as const;
 const sortFields = ["ip", "namespace", "podname", "policy"] as const;
 const shells = ["bash", "zsh", "fish"] as const;
 const importFormats = ["auto", "csv", "objects"] as const;

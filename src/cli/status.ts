@@ -28,7 +28,10 @@ export async function status(
     );
   };
   if (options.watch === true) {
-    await redrawOnEvents(context, client, { kinds: ["address", "pool", "configuration"], show });
+    await redrawOnEvents(context, client, {
+      kinds: ["address", "usage", "pool", "configuration"],
+      show,
+    });
     return exitCodes.done;
   }
   await show();

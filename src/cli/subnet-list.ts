@@ -49,7 +49,7 @@ export async function subnetList(
     });
   };
   if (options.watch === true) {
-    await redrawOnEvents(context, client, { kinds: ["address", "configuration"], show });
+    await redrawOnEvents(context, client, { kinds: ["usage", "configuration"], show });
   } else {
     await show();
   }

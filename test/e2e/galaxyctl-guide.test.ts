@@ -1,0 +1,218 @@
+// The guide of the command line as it stands: every block of docs/cli.md is run by a shell, in order, in front of a galaxy-ipam without a
+// cluster. The story in it (pool, workload, exhaustion, explanation, release, check) is looked at more closely.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { waitUntil } from "../control-plane/api.ts";
+import {
+  type ChildProgram,
+  freePort,
+  removeAtExit,
+  startProgram,
+  tailOf,
+  waitForProgram,
+} from "../control-plane/child-program.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const guide = readFileSync(join(root, "docs/cli.md"), "utf8");
+
+/** For one block on a slow machine. */
+const blockLimitMs = 300_000;
+
+const patience = { everyMs: 100, timeoutMs: 180_000 };
+
+/** The blocks of the guide with the heading that each stands under. */
+const blocks = [...guide.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => {
+  const headings = [...guide.slice(0, match.index).matchAll(/^#+ (.+)$/gm)];
+  return { heading: headings.at(-1)?.[1] ?? "", script: match[1] ?? "" };
+});
+
+describe("docs/cli.md", () => {
+  const folder = mkdtempSync(join(tmpdir(), "galaxyctl-guide-"));
+  removeAtExit(folder);
+  let child: ChildProgram;
+  let url = "";
+
+  before(async () => {
+    const [port, apiPort] = [await freePort(), await freePort()];
+    url = `http://127.0.0.1:${apiPort}`;
+    child = startProgram({
+      name: "galaxy-ipam",
+      file: process.execPath,
+      args: [
+        "--disable-warning=ExperimentalWarning",
+        join(root, "src/bin/galaxy-ipam.ts"),
+        `--port=${port}`,
+        `--api-port=${apiPort}`,
+        `--state-dir=${join(folder, "state")}`,
+      ],
+      logFile: join(folder, "galaxy-ipam.log"),
+      env: { KUBERNETES_SERVICE_HOST: "" },
+    });
+    await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
+    const program = join(folder, "galaxyctl");
+    const source = join(root, "src/bin/galaxyctl.ts");
+    writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${source}' "$@"\n`);
+    chmodSync(program, 0o755);
+  });
+  after(() => child?.stop("SIGTERM", 30_000));
+
+  /** Runs a script in the folder of the guide; each of its commands has to end well. */
+  async function shell(script: string): Promise<string> {
+    const bash = spawn("bash", ["--norc", "-e", "-o", "pipefail", "-c", script], {
+      cwd: folder,
+      env: {
+        PATH: `${folder}:${process.env["PATH"] ?? ""}`,
+        HOME: folder,
+        GALAXY_SERVER: url,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    // A loop of the guide that waits for what never comes.
+    const limit = setTimeout(() => process.kill(-(bash.pid as number), "SIGKILL"), blockLimitMs);
+    let output = "";
+    for (const stream of [bash.stdout, bash.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output += text;
+      });
+    }
+    const code = await new Promise((resolve, reject) => {
+      bash.once("error", reject).once("close", resolve);
+    });
+    clearTimeout(limit);
+    assert.equal(code, 0, `${script}\n${output}\n${tailOf(child.logFile)}`);
+    return output;
+  }
+
+  /** What the story has to have said after some of its blocks, by a line of the block. */
+  const said: readonly (readonly [line: string, ...patterns: RegExp[]])[] = [
+    ["galaxyctl pool list", /^blue +2 +no +2 +2 /m],
+    [
+      "galaxyctl explain pod default/shop-2",
+      /^Decision: refused$/m,
+      /pool blue size limit of 2/,
+      /enlarge pool blue/,
+    ],
+    ["galaxyctl ip list --pool blue", /^(10\.\d+\.\d+\.\d+ +bound .* blue .*\n){3}/m],
+    [
+      "galaxyctl ip release --pool blue --yes",
+      /exit code 1/,
+      /3 released, 0 kept/,
+      /pool blue is deleted/,
+      /everything agrees/,
+    ],
+    [
+      "galaxyctl config check floatingip-config.yaml",
+      /is valid: 1 pod subnet, 240 addresses/,
+      /standard input:\d+:\d+: error: .*broadcast address/,
+      /exit code 1/,
+    ],
+    [
+      "galaxyctl import inventory.csv --dry-run",
+      /2 would be entered/,
+      /2 entered, 0 there already/,
+      /0 entered, 2 there already/,
+    ],
+  ];
+
+  for (const [index, { heading, script }] of blocks.entries()) {
+    const name = script.split("\n")[0] ?? "";
+    test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
+      const output = await shell(script);
+      const expected = said.find(([line]) => script.split("\n").includes(line));
+      for (const pattern of expected?.slice(1) ?? []) assert.match(output, pattern as RegExp);
+    });
+  }
+
+  test("--watch shows what is there and then each change, until it is interrupted", async () => {
+    const watching = spawn(
+      join(folder, "galaxyctl"),
+      ["ip", "list", "--watch", "--app", "seen", "-o", "json"],
+      { env: { PATH: process.env["PATH"] ?? "", HOME: folder, GALAXY_SERVER: url } },
+    );
+    const closed = once(watching, "close");
+    let output = "";
+    watching.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+    const subnets = spawn(join(folder, "galaxyctl"), ["subnet", "list", "--watch"], {
+      env: { PATH: process.env["PATH"] ?? "", HOME: folder, GALAXY_SERVER: url },
+    });
+    const subnetsClosed = once(subnets, "close");
+    let tables = "";
+    subnets.stdout.setEncoding("utf8").on("data", (text: string) => {
+      tables += text;
+    });
+    await waitUntil("the table of subnets", async () => /^SUBNET/.test(tables), Boolean, patience);
+    await shell("galaxyctl sim workload create statefulset/seen --replicas 1 --policy immutable");
+    const states = () =>
+      output
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => JSON.parse(line) as { podName?: string; state: string });
+    await waitUntil(
+      "the new address to be shown",
+      async () => states(),
+      (lines) => lines.some(({ podName, state }) => podName === "seen-0" && state === "bound"),
+      patience,
+    );
+    await shell("galaxyctl sim workload delete statefulset/seen");
+    await waitUntil(
+      "its release to be shown",
+      async () => states(),
+      (lines) => lines.at(-1)?.state === "free",
+      patience,
+    );
+    await waitUntil(
+      "the subnets to be shown again",
+      async () => tables.match(/^SUBNET/gm)?.length ?? 0,
+      (count) => count >= 2,
+      patience,
+    );
+    watching.kill("SIGINT");
+    subnets.kill("SIGINT");
+    assert.deepEqual(await closed, [0, null]);
+    assert.deepEqual(await subnetsClosed, [0, null]);
+  });
+
+  test("every command has its place in the guide", () => {
+    for (const command of [
+      "ip list",
+      "ip get",
+      "ip release",
+      "ip reserve",
+      "ip unreserve",
+      "pool list",
+      "pool create",
+      "pool delete",
+      "subnet list",
+      "vip list",
+      "explain pod",
+      "config check",
+      "history",
+      "check",
+      "status",
+      "import",
+      "completion",
+      "sim workload",
+      "sim node",
+    ]) {
+      assert.ok(
+        blocks.some(({ script }) => script.includes(`galaxyctl ${command}`)),
+        command,
+      );
+    }
+    for (const [line] of said) {
+      assert.ok(
+        blocks.some(({ script }) => script.split("\n").includes(line)),
+        line,
+      );
+    }
+  });
+});
