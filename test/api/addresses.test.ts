@@ -234,6 +234,63 @@ describe("POST /v1/ip", () => {
     );
   });
 
+  test("a pod that the cache has not seen yet is asked for: its name's address is not robbed", async () => {
+    await put(kept("10.0.70.4", "db-0"));
+    api.world.cluster.freezeCache();
+    api.world.cluster.putPod(aPod({ name: "db-0", policy: "never" }));
+    const entry = { ip: "10.0.70.4", appName: "db", namespace: "ns1", podName: "db-0" };
+    const { status, body } = await release([entry]);
+    assert.deepEqual(
+      [status, body.reasons],
+      [202, ["releasable is false, pod status Pending (ns1/db-0)"]],
+    );
+    api.world.cluster.thawCache();
+  });
+
+  test("a release that meets the bind of its pod waits for it, and then refuses", async () => {
+    api.world.cluster.putStatefulSet({ namespace: "ns1", name: "db", replicas: 1 });
+    await api.world.settle();
+    const pod = aPod({
+      name: "db-0",
+      policy: "immutable",
+      controller: controlledBy("apps/v1", "StatefulSet", "db"),
+    });
+    api.world.cluster.putPod(pod);
+    await api.world.settle();
+    await api.world.filter(pod);
+    const entry = { ip: "10.0.70.2", appName: "db", namespace: "ns1", podName: "db-0" };
+    const [bound, answer] = await Promise.all([api.world.bind(pod, "n1"), release([entry])]);
+    assert.equal(bound.kind, "bound");
+    assert.equal(answer.status, 202);
+    assert.equal(api.world.records().length, 1);
+  });
+
+  test("an address that is promised to a pod is not released from under it", async () => {
+    api.world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas: 1 });
+    api.world.cluster.putReplicaSet({
+      namespace: "ns1",
+      name: "web-1",
+      owner: controlledBy("apps/v1", "Deployment", "web"),
+    });
+    await put(
+      anAllocation({
+        ip: "10.0.70.5",
+        owner: { kind: "workload", workload: aDeploymentRef() },
+        policy: "never",
+        podUid: "",
+      }),
+    );
+    const controller = controlledBy("apps/v1", "ReplicaSet", "web-1");
+    const pod = aPod({ name: "web-1-x", policy: "never", controller });
+    api.world.cluster.putPod(pod);
+    await api.world.settle();
+    await api.world.filter(pod);
+    const entry = { ip: "10.0.70.5", appName: "web", namespace: "ns1", appType: "deployment" };
+    const { status, body } = await release([entry]);
+    assert.equal(status, 202);
+    assert.match(body.reasons[0], /being given to a pod/);
+  });
+
   test("reasons stand in the order of the addresses, one for each way to fail", async () => {
     await put(
       kept("10.0.70.4", "db-0"),
