@@ -2,83 +2,18 @@
 // release of a thousand addresses in one request. Memory adapters, one process, the caller in it.
 
 import { Agent, request } from "node:http";
-import { createApiRoutes } from "../src/adapters/http/api/api-routes.ts";
-import { createApiServer } from "../src/adapters/http/api-server.ts";
-import type { Door } from "../src/adapters/http/http-door.ts";
-import { MemoryCluster } from "../src/adapters/memory/cluster.ts";
-import type { Owner } from "../src/core/owner.ts";
-import type { IpamService } from "../src/ipam/ipam-service.ts";
+import type { ApiPlane } from "./measure/api-plane.ts";
+import { startApiPlane } from "./measure/api-plane.ts";
 import type { Figure, Findings, Mode } from "./measure/benchmark.ts";
 import { benchmark } from "./measure/benchmark.ts";
 import { threadCpuMs } from "./measure/cpu.ts";
-import {
-  createMemoryService,
-  putMember,
-  putNodes,
-  putWorkload,
-  quietLog,
-} from "./measure/memory-control-plane.ts";
-import type { Member } from "./measure/population.ts";
-import { configuredSubnets, population } from "./measure/population.ts";
 import { percentile } from "./measure/statistics.ts";
 
-const nodeCount = 5_000;
-
-/** The API in front of so many addresses in use. */
-type Plane = {
-  readonly door: Door;
-  readonly service: IpamService;
-  readonly client: Client;
-  readonly some: Member;
-};
+type Plane = ApiPlane & { readonly client: Client };
 
 async function startPlane(count: number): Promise<Plane> {
-  const cluster = new MemoryCluster();
-  putNodes(cluster, nodeCount);
-  let some: Member | undefined;
-  for (const member of population(count, nodeCount)) {
-    putWorkload(cluster, member.workload);
-    putMember(cluster, inPool(member));
-    some = member;
-  }
-  if (some === undefined) throw new RangeError("a population has a member");
-  const { service, leadership } = createMemoryService(cluster);
-  const health = () => undefined;
-  const door = createApiServer({
-    health: { livenessProblem: health, healthProblem: health, readinessProblem: health },
-    metrics: { contentType: "text/plain", text: async () => "" },
-    log: quietLog,
-    api: {
-      routes: createApiRoutes({
-        service,
-        process: {
-          version: "bench",
-          instance: "bench",
-          mode: "embedded",
-          startedAtMs: 0,
-          configurationSource: "bench",
-          leadership,
-          nowMs: () => Date.now(),
-        },
-      }),
-      readProblem: () => undefined,
-      changeProblem: () => undefined,
-    },
-  });
-  const port = await door.listen({ host: "127.0.0.1", port: 0 });
-  service.start();
-  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
-  await service.startLeading();
-  return { door, service, client: new Client(port), some };
-}
-
-/** Every fiftieth address that is kept for a pod's name belongs to a pool, too, so that a filter by pool finds something. */
-function inPool(member: Member): Member {
-  const { owner } = member.allocation;
-  const place = Number(member.allocation.version) % 50;
-  if (owner.kind !== "pod" || place !== 0) return member;
-  const pooled: Owner = { ...owner, pool: `pool-${Number(member.allocation.version) % 7}` };
-  return { ...member, allocation: { ...member.allocation, owner: pooled } };
+  const plane = await startApiPlane(count);
+  return { ...plane, client: new Client(plane.port) };
 }
 
 /** By the clock, which other work on the machine moves, and in CPU time, which it does not. */

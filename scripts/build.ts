@@ -64,7 +64,9 @@ writeFileSync(join(dist, "package.json"), '{ "private": true, "type": "module" }
 for (const entry of entries) {
   const program = join(dist, "bin", basename(entry, ".ts"));
   renameSync(`${program}.js`, program);
-  writeFileSync(program, `#!/usr/bin/env node\n${readFileSync(program, "utf8")}`);
+  // Some sources are run as they are, too, and begin with that line already.
+  const text = readFileSync(program, "utf8").replace(/^#!.*\n/, "");
+  writeFileSync(program, `#!/usr/bin/env node\n${text}`);
   chmodSync(program, 0o755);
   console.log(`dist/bin/${basename(program)}`);
 }

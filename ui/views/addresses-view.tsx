@@ -86,7 +86,7 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
         {(value) => (
           <>
             <div class="table-frame" tabIndex={0} role="region" aria-labelledby="addresses-heading">
-              <table>
+              <table class="addresses">
                 <thead>
                   <tr>
                     <th scope="col">
