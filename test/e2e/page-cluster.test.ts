@@ -25,7 +25,12 @@ describe("the page on a real control plane", { skip }, () => {
   before(async () => {
     execFileSync(process.execPath, [join(root, "scripts/build-page.ts")]);
     cluster = await startCluster({
-      plane: { users: [{ name: "reader", groups: ["lookers"] }] },
+      plane: {
+        users: [
+          { name: "reader", groups: ["lookers"] },
+          { name: "stranger", groups: [] },
+        ],
+      },
     });
     const rbac = "rbac.authorization.k8s.io";
     await cluster.api.create({
@@ -68,6 +73,18 @@ describe("the page on a real control plane", { skip }, () => {
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     await signIn("nobody-issued-this");
     await page.getByText(/The token was not accepted/).waitFor();
+  });
+
+  it("tells somebody without rights what is missing, and shows no address", async () => {
+    await signIn(cluster.plane.tokenOf("stranger"));
+    await page.getByRole("heading", { name: "Your token may not do this." }).waitFor();
+    await page
+      .getByText(/needs the verb list on floatingips/)
+      .first()
+      .waitFor();
+    assert.equal(await page.getByRole("application").count(), 0);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
   });
 
   it("shows everything to who may look, and offers no change", async () => {

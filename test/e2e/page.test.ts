@@ -251,6 +251,29 @@ describe("the page on the program without a cluster", { skip }, () => {
     assert.equal((await addresses("poolName=page-pool")).length, 0);
   });
 
+  it("says how far a pool that is too large got, and which subnets are full then", async () => {
+    await open("#pools");
+    const form = page.getByRole("form", { name: "Create or change a pool" });
+    await form.getByLabel("Name").fill("all-there-is");
+    await form.getByLabel("Size").fill("9999");
+    await form.getByLabel("Allocate the addresses at once").check();
+    await form.getByRole("button").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
+    await text(/Pool “all-there-is” was written, but has only \d+ of 9,999 addresses/);
+    await page.getByRole("row", { name: /all-there-is.*more are wanted/ }).waitFor();
+    await open("#map");
+    const { subnets } = await get<{ subnets: unknown[] }>("/v1/subnet");
+    await waitUntil(
+      "each subnet to be said to be full",
+      () => page.getByText("No free address").count(),
+      (count) => count === subnets.length,
+      patience,
+    );
+    const answer = await fetch(`${url}/v1/pool/all-there-is?release=true`, { method: "DELETE" });
+    assert.ok(answer.ok);
+    await page.getByText("No free address").first().waitFor({ state: "detached" });
+  });
+
   it("creates, rolls, scales and deletes workloads, kills a node and lets its pods float", async () => {
     await open("#simulation");
     const form = page.getByRole("form", { name: "Create a workload" });
