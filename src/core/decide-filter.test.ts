@@ -609,7 +609,7 @@ test("a pod that asks for other ranges than its address is in is not pinned by i
   assert.equal(planText(planForZone(context, table, zone70)), "10.0.70.3 free");
   assert.match(
     planText(planForZone(context, table, zone80)),
-    /^none: no 1 different free addresses/,
+    /^none: no free address in the ranges of request_ip_range/,
   );
 });
 

@@ -375,11 +375,13 @@ function noneLeftMessage(
     return `${describeSubnet(subnet)} (${total - free - held} of ${total} in use${promised})`;
   });
   const wait = usages.some(({ held }) => held > 0) ? "wait for those pods, " : "";
+  const where = `for this node in pod subnet ${facts.join(", ")}`;
+  if (context.pod.request.kind !== "ranges") {
+    return `no free address ${where}; ${wait}free some or extend "ips"`;
+  }
   const what =
-    context.pod.request.kind === "ranges"
-      ? `no ${slots.length} different free addresses in the ranges of request_ip_range`
-      : "no free address";
-  return `${what} for this node in pod subnet ${facts.join(", ")}; ${wait}free some or extend "ips"`;
+    slots.length === 1 ? "no free address" : `no ${slots.length} different free addresses`;
+  return `${what} in the ranges of request_ip_range ${where}; ${wait}free some of those or widen the ranges`;
 }
 
 function listSome(ips: readonly Ip[]): string {
