@@ -27,7 +27,8 @@ export interface HostNetwork {
   /**
    * Takes the steps in their order; the caller knows that they are not in effect yet. When one fails, those before it stay in
    * effect, and the error names the step. Steps that remove never fail: what they were to remove may just have gone, together with
-   * its device for example, and who needs to know looks afterwards.
+   * its device for example, and who needs to know looks afterwards; but
+   * for `no address`, which is half of a move.
    */
   apply(steps: readonly NetStep[], namespaces: Namespaces): Promise<void>;
 }

@@ -109,17 +109,18 @@ export class LinuxHostNetwork implements HostNetwork {
         await this.#batch(this.#hostNetns, host.flatMap(linesOf(netns)), true);
         continue;
       }
+      const inPod = pod[0] ?? host.find((step) => step.do === "veth");
+      if (inPod !== undefined && netns === undefined) {
+        throw new WorldError("NETWORK_CHANGE_FAILED", {
+          tried: `make ${describeStep(inPod)}`,
+          message: "the pod has no network namespace",
+        });
+      }
       // Devices of pods are born from the host; everything inside comes after them.
       const born = pod.filter((step) => step.do === "macvlan" || step.do === "ipvlan");
       await this.#batch(this.#hostNetns, [...host, ...born].flatMap(linesOf(netns)), false);
       await this.#writeSysctls(this.#hostNetns, host);
-      if (pod.length === 0 && !host.some((step) => step.do === "veth")) continue;
-      if (netns === undefined) {
-        throw new WorldError("NETWORK_CHANGE_FAILED", {
-          tried: `make ${describeStep(pod[0] ?? (host[0] as NetStep))}`,
-          message: "the pod has no network namespace",
-        });
-      }
+      if (inPod === undefined) continue;
       await this.#writeSysctls(netns, pod);
       const inside = group.flatMap((step) => podLinesOf(step));
       await this.#batch(netns, inside, false);
