@@ -140,6 +140,18 @@ describe("the guard of the API", () => {
     assert.deepEqual(asked, []);
   });
 
+  test("a token that came through the API server's proxy counts when there is no other", async () => {
+    const { url, asked } = await start({ verdict: allowed });
+    const proxied = { "x-galaxy-authorization": "Bearer proxied" };
+    assert.equal((await fetch(`${url}/v1/look`, { headers: proxied })).status, 200);
+    const both = { ...proxied, authorization: "Bearer direct" };
+    assert.equal((await fetch(`${url}/v1/look`, { headers: both })).status, 200);
+    assert.deepEqual(
+      asked.map(({ token }) => token),
+      ["proxied", "direct"],
+    );
+  });
+
   test("each verdict has its status; the caller learns neither the user nor what went wrong inside", async () => {
     const cases: readonly (readonly [AccessVerdict, number])[] = [
       [{ kind: "forbidden", user: "jane" }, 403],
