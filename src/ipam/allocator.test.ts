@@ -530,6 +530,18 @@ describe("what must not be forgotten", () => {
     assert.equal(free().includes(first), true);
   });
 
+  it("a record that is deleted while its pod takes it again leaves the address to the pod", async () => {
+    const { allocator, cluster, free } = aProcess();
+    await taken(allocator, wish());
+    await settle();
+    cluster.freezeCache();
+    cluster.records.delete(first);
+    assert.deepEqual(await allocator.take(wish()), { kind: "lost", ip: first });
+    assert.equal(allocator.view.phaseOf(first), "lost");
+    assert.equal(free().includes(first), false);
+    assert.deepEqual(await allocator.take(wish({ pod: "pod2" })), { kind: "lost", ip: first });
+  });
+
   it("an old event of a pod that gave its address up takes it back from nobody", async () => {
     const { allocator } = aProcess();
     const mine = await taken(allocator, wish());

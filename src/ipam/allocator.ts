@@ -347,7 +347,11 @@ export class Allocator {
         this.#entered(before, found);
         return { kind: "ok", allocation: found };
       }
-      this.#revert(ip, found, origin);
+      if (found === undefined && before !== undefined && isBound(before)) {
+        // Somebody deleted the record while its pod took it again: an earlier Binding of the pod may still be under way.
+        this.#table.put(before, "writing");
+        this.#settle(ip, before, undefined);
+      } else this.#revert(ip, found, origin);
       return { kind: "lost" };
     };
     try {
