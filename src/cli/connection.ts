@@ -35,12 +35,6 @@ export type Connection = {
   readonly from: string;
 };
 
-/**
- * Carries the token of galaxy-ipam where the API server stands between: it takes Authorization for itself and removes it before it passes
- * a request on to a service.
- */
-export const forwardedTokenHeader = "x-galaxy-authorization";
-
 /** The text of a file that an option names. */
 export function readFileOf(option: string, path: string): string {
   try {

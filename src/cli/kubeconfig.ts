@@ -2,9 +2,10 @@
 // official client, which takes most of a second; it is imported only when this way is taken.
 
 import type { RequestOptions } from "node:https";
+import { forwardedTokenHeader } from "../wire/forwarded-token.ts";
 import { CommandProblem, exitCodes, messageOf } from "./command-problem.ts";
 import type { Connection, ConnectionOptions } from "./connection.ts";
-import { forwardedTokenHeader, readFileOf } from "./connection.ts";
+import { readFileOf } from "./connection.ts";
 
 /**
  * A connection to the service behind the API server. The API server asks for its own credentials, which are the kubeconfig's, and
