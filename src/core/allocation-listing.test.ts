@@ -255,6 +255,32 @@ describe("pages of addresses", () => {
     );
   });
 
+  test("one after the other are the whole list, in every sort", () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(arbRecord, {
+          minLength: 20,
+          maxLength: 60,
+          selector: (record) => record.ip,
+        }),
+        fc.constantFrom("ip" as const, "namespace" as const, "podname" as const, "policy" as const),
+        fc.boolean(),
+        fc.constantFrom(undefined, "bound" as const),
+        fc.integer({ min: 1, max: 7 }),
+        (records, sortBy, isDescending, state, limit) => {
+          const listing = filled(records, 4);
+          const query = { sortBy, isDescending, state, limit: 1_000, offset: 0 };
+          const whole = slowPage(records, query, ranges).addresses;
+          for (let offset = 0; offset < whole.length; offset += limit) {
+            const { addresses } = listing.page({ ...query, offset, limit }, ranges);
+            assert.deepEqual(addresses, whole.slice(offset, offset + limit));
+          }
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
   test("follow the table while it changes, also while they are being filled", () => {
     fc.assert(
       fc.property(

@@ -83,7 +83,7 @@ type Source = {
 export type MembersOf = (owner: Owner) => Iterable<Ip> | undefined;
 
 /** Up to so many entries are gathered by their groups; beyond that a walk through all is quicker. */
-const mostGathered = 4_000;
+const mostGathered = 1_000;
 
 /** The orders beside the table. Nothing is kept until {@link AllocationListing.advance} is called first. */
 export class AllocationListing {

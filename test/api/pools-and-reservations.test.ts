@@ -80,6 +80,19 @@ describe("/v1/pool", () => {
     assert.deepEqual([less.status, less.body.realPoolSize], [200, 1]);
   });
 
+  test("addresses are counted when the view of pools shows what was written, and not before", async () => {
+    api.world.cluster.freezeCache();
+    let isAnswered = false;
+    const answer = pool({ name: "p1", size: 3, preAllocateIP: true }).finally(() => {
+      isAnswered = true;
+    });
+    while (!api.world.cluster.live.pools.has("kube-system/p1")) await api.call("/v1/vip");
+    assert.equal(isAnswered, false);
+    api.world.cluster.thawCache();
+    const { status, body } = await answer;
+    assert.deepEqual([status, body.realPoolSize], [200, 3]);
+  });
+
   test("deleting a pool keeps its addresses, to be released by the pool's name or with it", async () => {
     await pool({ name: "p1", size: 2, preAllocateIP: true });
     await api.call("/v1/pool/p1", { method: "DELETE" });
