@@ -158,7 +158,7 @@ function threadFor(task: Task) {
           worker.removeListener("error", reject);
           resolve(answer);
         });
-        worker.postMessage(question);
+        worker.postMessage(question, []);
       }),
     end: () => void worker.terminate(),
   };
@@ -168,7 +168,7 @@ function runThread(task: Task): void {
   if (task.kind === "calls") {
     const client = new ExtenderClient(task.port);
     parentPort?.on("message", (question: { bodies: readonly string[]; count: number }) => {
-      void callFilter(client, question).then((times) => parentPort?.postMessage(times));
+      void callFilter(client, question).then((times) => parentPort?.postMessage(times, []));
     });
     return;
   }
@@ -180,7 +180,7 @@ function runThread(task: Task): void {
       const left = sockets.filter((socket) => !socket.destroyed && !socket.readableEnded).length;
       for (const timer of timers) clearInterval(timer);
       for (const socket of sockets) socket.destroy();
-      parentPort?.postMessage(left);
+      parentPort?.postMessage(left, []);
       return;
     }
     timers = [];
@@ -189,7 +189,7 @@ function runThread(task: Task): void {
     const begun = sockets.filter((_, index) => index % 4 >= 2);
     void Promise.all(
       begun.map((socket) => new Promise((resolve) => socket.once("begun", resolve))),
-    ).then(() => parentPort?.postMessage(open));
+    ).then(() => parentPort?.postMessage(open, []));
   });
 }
 

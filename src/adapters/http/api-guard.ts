@@ -5,7 +5,6 @@ import type { FastifyRequest } from "fastify";
 import type { AccessReview } from "../../ports/access-review.ts";
 import type { Log } from "../../ports/log.ts";
 import type { EndpointShape } from "../../wire/api/endpoint.ts";
-import { firstOf } from "../../wire/api/read-request.ts";
 import { forwardedTokenHeader } from "../../wire/forwarded-token.ts";
 import type { RouteGuard } from "./api/add-routes.ts";
 import type { ProblemAnswer } from "./api/route.ts";
@@ -26,9 +25,6 @@ export type ApiGuardOptions = {
 
 /** RFC 6750, section 2.1; what a token may consist of is the issuer's affair. */
 const bearer = /^Bearer +([^\s]+) *$/i;
-
-/** The API server's proxy keeps Authorization for itself; who comes through it repeats the token here. */
-const proxiedHeader = "x-galaxy-authorization";
 
 const loopbackHost = /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i;
 
