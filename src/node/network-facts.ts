@@ -26,9 +26,9 @@ export const lockLimitMs = 60_000;
 /** The lock of the devices that attachments share. */
 export const sharedLock = "shared";
 
-/** The lock of a container: long enough that two containers hardly ever share it, and short enough for a socket's name. */
+/** The lock of a container. */
 export function containerLock(id: AttachmentId): string {
-  return `container/${id.containerId.slice(0, 40)}`;
+  return `container/${id.containerId}`;
 }
 
 /**

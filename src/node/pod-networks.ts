@@ -178,7 +178,7 @@ export class PodNetworks {
   }
 
   #locked<T>(call: PodCall, action: () => Promise<T>): Promise<T> {
-    return this.#ports.locks.withLock(`pod/${call.containerId.slice(0, 40)}`, lockLimitMs, action);
+    return this.#ports.locks.withLock(`pod/${call.containerId}`, lockLimitMs, action);
   }
 
   async #waitForPod(id: PodId): Promise<NodePod | "gone"> {

@@ -1,6 +1,7 @@
 // The NodeLocks port on abstract unix sockets: a name of the network namespace that one process can listen on, and that the kernel
 // gives back when the process ends, however it ends. Nothing is left on disk, and nobody polls: who waits is told by a closed connection.
 
+import { createHash } from "node:crypto";
 import type { Server } from "node:net";
 import { connect, createServer } from "node:net";
 import type { NodeLocks } from "../../ports/node-locks.ts";
@@ -16,9 +17,11 @@ export class SocketNodeLocks implements NodeLocks {
   }
 
   async withLock<T>(name: string, limitMs: number, action: () => Promise<T>): Promise<T> {
-    // Abstract names have at most 107 bytes; longer ones are cut by the kernel, which would make two locks one.
-    const path = `\0galaxy/${this.#scope}/${name}`;
-    if (Buffer.byteLength(path) > 107) throw new TypeError(`lock name "${name}" is too long`);
+    // Abstract names have at most 107 bytes, and folders and container ids may be longer.
+    const hash = createHash("sha256")
+      .update(JSON.stringify([this.#scope, name]))
+      .digest("hex");
+    const path = `\0galaxy/${hash}`;
     const signal = AbortSignal.timeout(limitMs);
     let server = await tryListen(path);
     while (server === undefined) {
