@@ -166,6 +166,12 @@ function whyNoNode(
     };
   }
   const because = [...new Set(groups.flatMap(({ because: reason }) => reason ?? []))].join("; ");
+  if (facts.context.pod.request.kind === "ranges") {
+    return {
+      because,
+      remedies: ["free an address of the pod's ranges, or widen request_ip_range"],
+    };
+  }
   const subnets = [
     ...new Set(
       groups.flatMap(({ group }) =>

@@ -358,7 +358,8 @@ describe("the page on the program without a cluster", { skip }, () => {
     await text(/Write the pod as NAMESPACE\/NAME/);
     await page.getByLabel("Pod, as NAMESPACE/NAME").fill("default/greedy-0");
     await page.getByRole("button", { name: "Explain" }).click();
-    await text(/No node can give it an address|It is refused/);
+    await text(/No node can give it an address/);
+    await text(/widen request_ip_range/);
     await fetch(`${url}/v1/reservation/10.0.70.60`, { method: "DELETE" });
     await text(/It has its address|It would get an address now/);
     await open("#history?ip=10.0.70.60");
