@@ -17,6 +17,7 @@ export const benchmarks: Readonly<Record<string, readonly string[]>> = {
   "slow-clients": ["--max-old-space-size=8192"],
   history: ["--expose-gc"],
   list: ["--max-old-space-size=8192"],
+  cli: [],
   page: [],
   scale: ["--expose-gc", "--max-old-space-size=8192"],
 };
