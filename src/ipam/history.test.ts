@@ -171,6 +171,25 @@ describe("History", () => {
     await small.stop();
   });
 
+  it("a history that cannot be read is read again, with longer and longer pauses, and loses nothing meanwhile", async () => {
+    const { world, store, history } = await aWorld();
+    await history.stop();
+    let failures = 4;
+    const read = store.lastHolders.bind(store);
+    store.lastHolders = () => {
+      failures -= 1;
+      if (failures < 0) return read();
+      const error = { tried: "read history", message: "forbidden" };
+      return Promise.reject(new WorldError("API_FORBIDDEN", error));
+    };
+    openHistory(world, store);
+    await world.schedule(aPod({ name: "web-0", uid: "u0" }));
+    await world.clock.pass(5_000 + 10_000 + 20_000);
+    assert.deepEqual([failures, store.writes], [0, []]);
+    await world.clock.pass(40_000 + 2_000);
+    assert.deepEqual(store.writes, [1]);
+  });
+
   it("a follower writes nothing", async () => {
     const { world, store, history } = await aWorld();
     world.leadership.become(false, "another");

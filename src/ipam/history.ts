@@ -40,6 +40,9 @@ export type FoundHistory = {
 /** Changes that are written at a time. */
 const largestBatch = 5_000;
 
+/** Longest pause before a history is read again that could not be read. */
+const longestRetryMs = 300_000;
+
 /** Follows the allocator. */
 export class History {
   readonly #ports: HistoryPorts;
@@ -181,7 +184,7 @@ export class History {
   }
 
   /** Compares what was written down with the records: what happened in between was seen by nobody. */
-  async #catchUp(term: number): Promise<void> {
+  async #catchUp(term: number, pauseMs = this.#settings.retryMs): Promise<void> {
     const { allocator, clock, history, log } = this.#ports;
     let known: Awaited<ReturnType<HistoryStore["lastHolders"]>>;
     try {
@@ -189,8 +192,11 @@ export class History {
     } catch (error) {
       if (term !== this.#term) return;
       log.warn("history could not be read, it is tried again", {}, error);
-      clock.after(this.#settings.retryMs, () => {
-        if (term === this.#term) void this.#catchUp(term);
+      // A right that is missing is not granted in seconds, and everything else works meanwhile.
+      clock.after(pauseMs, () => {
+        if (term === this.#term) {
+          void this.#catchUp(term, Math.min(pauseMs * 2, longestRetryMs));
+        }
       });
       return;
     }
