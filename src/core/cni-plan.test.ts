@@ -272,7 +272,10 @@ test("every plan configures, announces and reports each address once, and takes 
       assert.deepEqual(inPod.map((step) => ("ip" in step ? step.ip : "")).toSorted(), ips);
       assert.deepEqual(plan.announcements.flatMap((item) => item.ips).toSorted(), ips);
       assert.deepEqual(plan.probes.map(({ ip }) => ip).toSorted(), ips);
-      assert.deepEqual(plan.result.ips.map(({ address }) => address.split("/")[0]).toSorted(), ips);
+      assert.deepEqual(
+        plan.result.ips.map(({ address }) => `${address.split("/")[0]}`).toSorted(),
+        ips,
+      );
       for (const { interface: index } of plan.result.ips) {
         assert.ok(plan.result.interfaces[index ?? -1]?.sandbox !== undefined);
       }

@@ -8,12 +8,11 @@ import { MemoryAttachmentStore } from "../adapters/memory/attachment-store.ts";
 import { ManualClock } from "../adapters/memory/clock.ts";
 import { MemoryHostNetwork } from "../adapters/memory/host-network.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
-import type { AttachmentRequest, NetworkMode } from "../core/cni-plan.ts";
+import type { AttachmentRequest } from "../core/cni-plan.ts";
 import type { Ip } from "../core/ip.ts";
 import type { NamespaceFacts } from "../core/net-model.ts";
 import { emptyNamespace } from "../core/net-model.ts";
 import type { Announcer, Conflict } from "../ports/announcer.ts";
-import type { HostNetwork } from "../ports/host-network.ts";
 import { parseNetworkConfig } from "../wire/network-config.ts";
 import { addAttachment } from "./cni-add.ts";
 import { checkAttachment, repairAttachment } from "./cni-check.ts";
@@ -100,7 +99,7 @@ function comparable({ links, addresses, routes, neighbours, sysctls }: Namespace
   };
 }
 
-const modes: readonly (readonly [NetworkMode | string, object])[] = [
+const modes: readonly (readonly [string, object])[] = [
   ["bridge", { switch: "bridge" }],
   ["pure", { switch: "pure" }],
   ["macvlan", { switch: "macvlan" }],
@@ -119,7 +118,7 @@ for (const [name, json] of modes) {
       const before = comparable(network.host);
       const request = aRequest("c1", json);
       const dying = new DyingNetwork(network, steps);
-      const dyingPorts: NodePorts = { ...ports, network: dying as HostNetwork };
+      const dyingPorts: NodePorts = { ...ports, network: dying };
       const outcome = await addAttachment(dyingPorts, request).catch((error: unknown) => error);
       if (steps % 2 === 0) {
         const again = await addAttachment(ports, request);

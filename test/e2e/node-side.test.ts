@@ -27,6 +27,9 @@ describe("from a Deployment to packets", { skip }, () => {
     await using lab = await NetworkLab.open();
     const { outside, nodes } = await lab.outsideWithNodes(2);
     const cluster = await startCluster({
+      // A machine that is only slow to send its heartbeat must not lose its pods.
+      plane: { nodeMonitorGraceMs: 12_000, tolerationSeconds: 1 },
+      simulation: { heartbeatMs: 1_000 },
       nodes: [
         { name: "node1", internalIp: "10.70.0.11" },
         { name: "node2", internalIp: "10.70.0.12" },

@@ -159,6 +159,12 @@ describe("a plugin executable", { skip, timeout: 1_200_000 }, () => {
         /does not exist/,
       ],
       [
+        "the node itself",
+        { env: { ...env, CNI_NETNS: node.path }, config },
+        5,
+        /it is the node's own/,
+      ],
+      [
         "hostile namespace",
         { env: { ...env, CNI_NETNS: "/tmp/a\nlink del eth0" }, config },
         4,

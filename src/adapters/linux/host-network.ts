@@ -8,7 +8,7 @@ import type { HostNetwork, HostQuery, Namespaces } from "../../ports/host-networ
 import { WorldError } from "../../ports/world-error.ts";
 import { runProgram } from "./child-program.ts";
 import { readLinks, readNeighbours, readRoutes, readRules } from "./iproute-facts.ts";
-import { namespaceAt } from "./namespace-path.ts";
+import { isSameNamespace, namespaceAt } from "./namespace-path.ts";
 
 /** How long one call of a program may take: the kernel needs milliseconds, a starved machine seconds. */
 const limitMs = 20_000;
@@ -55,6 +55,13 @@ export class LinuxHostNetwork implements HostNetwork {
 
   async readPod(netns: string): Promise<NamespaceFacts | undefined> {
     if (namespaceAt(netns) === "gone") return undefined;
+    if (isSameNamespace(netns, this.#hostNetns ?? "/proc/self/ns/net")) {
+      throw new WorldError("NETWORK_READ_FAILED", {
+        tried: `look at the pod's network namespace ${netns}`,
+        message:
+          "it is the node's own; correct CNI_NETNS, or do not ask for networks with hostNetwork",
+      });
+    }
     const [shown, routes, neighbours, rules] = await this.#show(
       netns,
       [],
