@@ -9,7 +9,7 @@ import { twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
 import { Galaxyctl } from "../control-plane/galaxyctl.ts";
-import type { Manifest } from "../control-plane/kinds.ts";
+import { type Manifest, pods } from "../control-plane/kinds.ts";
 import { aConfigMap } from "../control-plane/manifests.ts";
 
 /** An address of this machine that Endpoints may have: the API server refuses loopback ones. */
@@ -51,11 +51,27 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
       metadata,
       spec: { clusterIP: "None", ports: [{ name: "api", port: 9041 }] },
     } as Manifest);
+    // The API server passes requests on to addresses of pods that it knows, and to no others.
+    const pod = await api.create({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata,
+      spec: {
+        nodeName: "n1",
+        hostNetwork: true,
+        containers: [{ name: "galaxy-ipam", image: "galaxy-ipam" }],
+      },
+    } as Manifest);
+    const status = { phase: "Running", podIP: address, podIPs: [{ ip: address }] };
+    await api.patch(pods, metadata, { status }, "status");
+    const targetRef = { kind: "Pod", ...metadata, uid: pod.metadata.uid };
     await api.create({
       apiVersion: "v1",
       kind: "Endpoints",
       metadata,
-      subsets: [{ addresses: [{ ip: address }], ports: [{ name: "api", port: ipam.apiPort }] }],
+      subsets: [
+        { addresses: [{ ip: address, targetRef }], ports: [{ name: "api", port: ipam.apiPort }] },
+      ],
     } as Manifest);
     await grant("lookers", "reader-of-addresses", [
       { apiGroups: ["galaxy.k8s.io"], resources: ["floatingips", "pools"], verbs: ["get", "list"] },
@@ -129,12 +145,10 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       output += text;
     });
-    let isReserved = false;
     // The list may be read before or after the reservation; it is shown either way.
     const { stdout } = await as("admin", "ip", "list", "--limit", "1", "-o", "json");
     const [free] = JSON.parse(stdout) as [{ ip: string }];
-    isReserved = (await as("admin", "ip", "reserve", free.ip)).code === 0;
-    assert.ok(isReserved);
+    assert.equal((await as("admin", "ip", "reserve", free.ip)).code, 0);
     await waitUntil(
       "the reservation to be shown",
       async () => output,
