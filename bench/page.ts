@@ -21,9 +21,9 @@ async function framesDuring(page: Page, action: () => Promise<void>): Promise<re
       "window.__asked = requestAnimationFrame((now) => { last = now; window.__asked = requestAnimationFrame(next); }); })()",
   );
   await action();
-  return (await page.evaluate(
+  return page.evaluate<number[]>(
     "(() => { cancelAnimationFrame(window.__asked); return window.__frames; })()",
-  )) as number[];
+  );
 }
 
 async function measure(mode: Mode): Promise<Findings> {
@@ -49,9 +49,9 @@ async function measure(mode: Mode): Promise<Findings> {
       await page.goto(`${url}/#map`);
       const map = page.getByRole("application").first();
       await map.waitFor();
-      const paint = (await page.evaluate(
+      const paint = await page.evaluate<number>(
         "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN",
-      )) as number;
+      );
       if (Number.isFinite(paint)) paints.push(paint);
       scrolled.push(
         ...(await framesDuring(page, async () => {

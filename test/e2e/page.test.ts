@@ -451,7 +451,7 @@ describe("the page on the program without a cluster", { skip }, () => {
   /** What axe finds serious or worse. */
   async function serious(): Promise<readonly string[]> {
     // The policy of the page allows no script but its own; a test's goes past it.
-    const found = (await page.evaluate(`(() => { ${axe}; return axe.run(); })()`)) as AxeResult;
+    const found = await page.evaluate<AxeResult>(`(() => { ${axe}; return axe.run(); })()`);
     return found.violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);

@@ -85,7 +85,7 @@ function sendFile(
   });
   if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
   reply.type(file.contentType);
-  const accepts = String(request.headers["accept-encoding"] ?? "");
+  const accepts = request.headers["accept-encoding"] ?? "";
   if (!/\bgzip\b/.test(accepts)) return reply.send(file.plain);
   return reply.header("content-encoding", "gzip").send(file.compressed);
 }
