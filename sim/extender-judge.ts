@@ -103,6 +103,11 @@ export class ExtenderJudge {
         break;
       case "records": {
         mark(`records by ${change.writer}`);
+        // What is kept for a name is no promise of filter: a pool that was made smaller may give it back.
+        const kept = change.before?.owner;
+        if (change.value === undefined && kept?.kind === "pod" && change.before?.podUid === "") {
+          mark(`kept for ${podKey(kept.pod)}`);
+        }
         const kind = change.value?.owner.kind;
         const ip = (change.value ?? change.before)?.ip as Ip;
         if (isProcess && (kind === "pool" || kind === "workload")) {
@@ -197,6 +202,7 @@ export class ExtenderJudge {
       if (what.startsWith("records by ") && what !== `records by ${process.name}`) return false;
       if (what.startsWith("bindings by ") && what !== `bindings by ${process.name}`) return false;
       if (what === `pod ${podKey(pod.id)}` && changedMs >= atMs) return false;
+      if (what === `kept for ${podKey(pod.id)}` && changedMs >= atMs) return false;
       if (what.startsWith("workload ") && this.#isOf(what.slice("workload ".length), pod)) {
         return false;
       }

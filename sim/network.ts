@@ -10,6 +10,8 @@ import type { Timeline } from "./timeline.ts";
 export type NetworkFaults = {
   /** Refused before anything happened. */
   readonly refused: number;
+  /** The same for lists on top: they are long, and what an API server refuses first. */
+  readonly listRefused: number;
   /** Happened, but the answer is lost. */
   readonly answerLost: number;
   /** Given up without having happened. */
@@ -23,6 +25,7 @@ export type NetworkFaults = {
 /** A network without faults. */
 export const calmNetwork: NetworkFaults = {
   refused: 0,
+  listRefused: 0,
   answerLost: 0,
   requestLost: 0,
   happensLate: 0,
@@ -71,7 +74,7 @@ export class Network {
     const { faults } = this;
     const random = this.#random;
     const fate = random.fraction();
-    let bound = faults.refused;
+    let bound = faults.refused + (tried.startsWith("list ") ? faults.listRefused : 0);
     const thereMs = this.#delayMs();
     const backMs = this.#delayMs();
     return new Promise<T>((resolve, reject) => {

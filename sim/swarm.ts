@@ -71,7 +71,7 @@ export function drawSwarm(random: Random): Swarm {
     random.chance(probability) ? value : 0;
   const late = sometimes(0.3, 0.02);
   const allowsOverstay = random.chance(0.15);
-  return {
+  const drawn: Swarm = {
     subnets,
     nodes,
     hasIpv6,
@@ -80,6 +80,7 @@ export function drawSwarm(random: Random): Swarm {
     schedulerCount: 1 + sometimes(0.3, 1),
     network: {
       refused: sometimes(0.5, random.fraction() * 0.1),
+      listRefused: 0,
       answerLost: sometimes(0.5, random.fraction() * 0.08),
       requestLost: sometimes(0.4, random.fraction() * 0.05),
       happensLate: late,
@@ -120,6 +121,8 @@ export function drawSwarm(random: Random): Swarm {
       wait: 6,
     },
   };
+  // Drawn last, so that worlds without it stay what they were.
+  return { ...drawn, network: { ...drawn.network, listRefused: sometimes(0.3, 0.5) } };
 }
 
 /** A pod subnet with so many addresses. */
