@@ -68,7 +68,12 @@ const allMatch = 1;
 const someMatch = 2;
 
 /** Entries that the last step of a query walks through: arrays side by side, in the order of addresses or of pod names. */
-type Segment = { readonly allocations: readonly Allocation[]; readonly marks: readonly number[] };
+type Segment = {
+  readonly allocations: readonly Allocation[];
+  readonly marks: readonly number[];
+  /** Names of pods, where they are at hand. */
+  readonly names?: readonly string[];
+};
 
 /** What a query walks through; the groups whose entries match. */
 type Source = {
@@ -186,7 +191,7 @@ export class AllocationListing {
     const mark = this.#groups.enter(allocation);
     const found = this.#byIp.find("", value);
     if (found === undefined) {
-      this.#byIp.insert("", value, allocation, mark);
+      this.#byIp.insert(name, value, allocation, mark);
       this.#byPodName.insert(name, value, allocation, mark);
       return;
     }
@@ -194,6 +199,7 @@ export class AllocationListing {
     this.#groups.leave(found.chunk.marks[found.at] as number);
     found.chunk.allocations[found.at] = allocation;
     found.chunk.marks[found.at] = mark;
+    found.chunk.names[found.at] = name;
     const nameBefore = podNameOf(before.owner);
     const named = nameBefore === name ? this.#byPodName.find(name, value) : undefined;
     if (named === undefined) {
@@ -363,12 +369,11 @@ export class AllocationListing {
         const mark = segment.marks[at] as number;
         const kind = flags[mark];
         if (kind === noneMatch) continue;
-        const allocation = segment.allocations[at] as Allocation;
         if (kind === someMatch) {
-          const name = podNameOf(allocation.owner);
+          const name = segment.names?.[at] ?? podNameOf(segment.allocations[at]?.owner);
           if (cut > 0 ? !name.startsWith(start) : !name.includes(text)) continue;
         }
-        allocations.push(allocation);
+        allocations.push(segment.allocations[at] as Allocation);
         marks.push(mark);
       }
     }

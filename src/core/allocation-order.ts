@@ -12,7 +12,7 @@ export type Chunk = {
   readonly values: IpNumber[];
   /** A number that the keeper gave each. */
   readonly marks: number[];
-  /** The first part of the key; "" throughout where the order is by address alone. */
+  /** A text beside each; the first part of the key, unless the order is by address alone. */
   readonly names: string[];
 };
 
@@ -22,13 +22,13 @@ export type Place = { readonly chunk: number; readonly at: number };
 /** Entries in a chunk: larger ones make changes dearer, smaller ones make walks dearer. */
 const usualChunkSize = 1024;
 
-/** Order by name, then by address. */
+/** Order by name, then by address, or by address alone. */
 export class AllocationOrder {
   readonly #chunks: Chunk[] = [];
   readonly #withNames: boolean;
   readonly #chunkSize: number;
 
-  /** @param withNames false: every name is "", and no column is kept for them */
+  /** @param withNames false: names are kept beside the entries, and the order is by address alone */
   constructor(withNames: boolean, chunkSize = usualChunkSize) {
     this.#withNames = withNames;
     this.#chunkSize = chunkSize;
@@ -80,7 +80,7 @@ export class AllocationOrder {
         allocations: [allocation],
         values: [value],
         marks: [mark],
-        names: this.#withNames ? [name] : [],
+        names: [name],
       });
       return;
     }
@@ -88,7 +88,7 @@ export class AllocationOrder {
     chunk.allocations.splice(at, 0, allocation);
     chunk.values.splice(at, 0, value);
     chunk.marks.splice(at, 0, mark);
-    if (this.#withNames) chunk.names.splice(at, 0, name);
+    chunk.names.splice(at, 0, name);
     if (chunk.values.length > this.#chunkSize) this.#split(index, chunk);
   }
 
@@ -100,7 +100,7 @@ export class AllocationOrder {
     chunk.allocations.splice(place.at, 1);
     chunk.values.splice(place.at, 1);
     chunk.marks.splice(place.at, 1);
-    if (this.#withNames) chunk.names.splice(place.at, 1);
+    chunk.names.splice(place.at, 1);
     if (chunk.values.length === 0) this.#chunks.splice(place.chunk, 1);
   }
 
