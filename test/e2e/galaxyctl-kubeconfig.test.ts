@@ -9,7 +9,7 @@ import { twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
 import { Galaxyctl } from "../control-plane/galaxyctl.ts";
-import { type Manifest, pods } from "../control-plane/kinds.ts";
+import { pods } from "../control-plane/kinds.ts";
 import { aConfigMap } from "../control-plane/manifests.ts";
 
 /** An address of this machine that Endpoints may have: the API server refuses loopback ones. */
@@ -50,7 +50,7 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
       kind: "Service",
       metadata,
       spec: { clusterIP: "None", ports: [{ name: "api", port: 9041 }] },
-    } as Manifest);
+    });
     // The API server passes requests on to addresses of pods that it knows, and to no others.
     const pod = await api.create({
       apiVersion: "v1",
@@ -61,7 +61,7 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
         hostNetwork: true,
         containers: [{ name: "galaxy-ipam", image: "galaxy-ipam" }],
       },
-    } as Manifest);
+    });
     const status = { phase: "Running", podIP: address, podIPs: [{ ip: address }] };
     await api.patch(pods, metadata, { status }, "status");
     const targetRef = { kind: "Pod", ...metadata, uid: pod.metadata.uid };
@@ -72,7 +72,7 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
       subsets: [
         { addresses: [{ ip: address, targetRef }], ports: [{ name: "api", port: ipam.apiPort }] },
       ],
-    } as Manifest);
+    });
     await grant("lookers", "reader-of-addresses", [
       { apiGroups: ["galaxy.k8s.io"], resources: ["floatingips", "pools"], verbs: ["get", "list"] },
       { apiGroups: [""], resources: ["services/proxy"], verbs: ["get", "create"] },
@@ -88,14 +88,14 @@ describe("galaxyctl through a kubeconfig", { skip }, () => {
     const rbac = "rbac.authorization.k8s.io";
     const { api } = plane;
     const apiVersion = `${rbac}/v1`;
-    await api.create({ apiVersion, kind: "ClusterRole", metadata: { name }, rules } as Manifest);
+    await api.create({ apiVersion, kind: "ClusterRole", metadata: { name }, rules });
     await api.create({
       apiVersion,
       kind: "ClusterRoleBinding",
       metadata: { name },
       subjects: [{ kind: "Group", name: group }],
       roleRef: { apiGroup: rbac, kind: "ClusterRole", name },
-    } as Manifest);
+    });
   }
 
   const as = (user: string, ...args: readonly string[]) =>
