@@ -31,7 +31,7 @@ export async function addAttachment(
   return ports.locks.withLock(containerLock(request.id), lockLimitMs, async () => {
     const begun = await begin(ports, request);
     if ("kind" in begun) return begun;
-    const { record, plan } = begun;
+    const { record, plan, facts } = begun;
     try {
       const conflicts = await ports.announcer.probe(plan.probes, probeLimitMs);
       const [conflict] = conflicts;
@@ -48,8 +48,11 @@ export async function addAttachment(
       // What an interrupted ADD left goes first, so that what is made then is judged by what is really there.
       const leftovers = steps.filter((step) => step.do.startsWith("no "));
       if (leftovers.length > 0) await ports.network.apply(leftovers, { netns });
-      const facts = await readFacts(ports.network, netns, record.steps);
-      await ports.network.apply(missingSteps(record.steps, facts), { netns });
+      // Nobody else touches this container meanwhile. What was not read (a route, a value) counts as missing, and making it
+      // again changes nothing.
+      const now =
+        leftovers.length === 0 ? facts : await readFacts(ports.network, netns, record.steps);
+      await ports.network.apply(missingSteps(record.steps, now), { netns });
       const complete = { ...record, isComplete: true };
       await ports.store.put(complete);
       return { kind: "added", result: record.result, record: complete };
@@ -64,7 +67,7 @@ export async function addAttachment(
 async function begin(
   ports: NodePorts,
   request: AttachmentRequest,
-): Promise<{ record: AttachmentRecord; plan: AttachmentPlan } | CniRefusal> {
+): Promise<{ record: AttachmentRecord; plan: AttachmentPlan; facts: NetworkFacts } | CniRefusal> {
   return ports.locks.withLock(sharedLock, lockLimitMs, async () => {
     const mark = markOf(request.id);
     const others = (await ports.store.all()).filter(({ id }) => markOf(id) !== mark);
@@ -110,7 +113,7 @@ async function begin(
       }
       throw error;
     }
-    return { record, plan };
+    return { record, plan, facts };
   });
 }
 

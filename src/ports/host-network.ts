@@ -25,7 +25,8 @@ export interface HostNetwork {
   /** Sysctls by their path below /proc/sys; those that do not exist are left out. @param netns undefined: the host's */
   readSysctls(netns: string | undefined, keys: readonly string[]): Promise<Record<string, string>>;
   /**
-   * Takes the steps in their order; the caller knows that they are not in effect yet. When one fails, those before it stay in
+   * Takes the steps in their order; of devices and rules the caller knows that they are not there yet, everything else may be in
+   * effect. When one fails, those before it stay in
    * effect, and the error names the step. Steps that remove never fail: what they were to remove may just have gone, together with
    * its device for example, and who needs to know looks afterwards; but
    * for `no address`, which is half of a move.

@@ -53,10 +53,9 @@ export class KernelAnnouncer implements Announcer {
     try {
       for (let round = 1; round <= probeRounds; round += 1) {
         // An entry from before is no answer, and one that failed is not asked again.
-        await this.#ip(["-batch", "-"], forget);
         await this.#ip(
           ["-batch", "-"],
-          each(({ ip, link }) => `neigh replace ${ip} dev ${link} use`),
+          forget + each(({ ip, link }) => `neigh replace ${ip} dev ${link} use`),
         );
         const roundEndsMs = deadlineMs - (probeLimitMs * (probeRounds - round)) / probeRounds;
         do {
