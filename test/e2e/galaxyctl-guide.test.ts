@@ -149,7 +149,12 @@ describe("docs/cli.md", () => {
     subnets.stdout.setEncoding("utf8").on("data", (text: string) => {
       tables += text;
     });
-    await waitUntil("the table of subnets", async () => /^SUBNET/.test(tables), Boolean, patience);
+    await waitUntil(
+      "the table of subnets",
+      async () => tables.startsWith("SUBNET"),
+      Boolean,
+      patience,
+    );
     await shell("galaxyctl sim workload create statefulset/seen --replicas 1 --policy immutable");
     const states = () =>
       output
