@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The CNI plugin galaxy-k8s-vlan as an executable: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address.
 // For Multus, podman, containerd and cnitool; the daemon does the same work without it.
 
@@ -27,7 +26,7 @@ async function main(): Promise<void> {
   );
   await runPlugin({
     about:
-      "CNI plugin galaxy-k8s-vlan: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address. It is called by a container runtime.",
+      "Usage: galaxy-k8s-vlan is a CNI plugin that a container runtime calls with CNI_COMMAND: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address.",
     answer: (request) => plugins.answer(request, "galaxy-k8s-vlan"),
     afterAdd: (containerId, network, ifName) => plugins.announce({ containerId, network, ifName }),
   });

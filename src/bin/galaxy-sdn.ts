@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The plugin that the container runtime calls: it hands environment and configuration to the daemon's unix socket and prints the answer.
 // Everything else is the daemon's; this stays so small that it can be remade for hosts without Node.js.
 
@@ -11,8 +10,14 @@ const limitMs = 240_000;
 
 async function main(): Promise<void> {
   const command = process.env.CNI_COMMAND ?? "";
+  const about =
+    "Usage: galaxy-sdn is a CNI plugin: a container runtime calls it with CNI_COMMAND, and it asks the daemon galaxy.\n";
+  if (process.argv[2] === "--help") {
+    process.stdout.write(about);
+    return;
+  }
   if (command === "") {
-    process.stderr.write("CNI plugin galaxy-sdn: the daemon's client, called by a runtime.\n");
+    process.stderr.write(about);
     return;
   }
   const config = await readStdin();

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The CNI plugin galaxy-underlay-veth as an executable: pods routed over a veth pair, with VLAN devices that exist already.
 // For Multus, podman, containerd and cnitool; the daemon does the same work without it.
 
@@ -27,7 +26,7 @@ async function main(): Promise<void> {
   );
   await runPlugin({
     about:
-      "CNI plugin galaxy-underlay-veth: pods routed over a veth pair, with VLAN devices that exist already. It is called by a container runtime.",
+      "Usage: galaxy-underlay-veth is a CNI plugin that a container runtime calls with CNI_COMMAND: pods routed over a veth pair, with VLAN devices that exist already.",
     answer: (request) => plugins.answer(request, "galaxy-underlay-veth"),
     afterAdd: (containerId, network, ifName) => plugins.announce({ containerId, network, ifName }),
   });

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The node daemon: gives pods their networks when galaxy-sdn calls its socket, keeps them whole, and takes them away. It answers at once,
 // with or without an API server; only ADD needs one.
 

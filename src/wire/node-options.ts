@@ -149,5 +149,5 @@ function helpText(): string {
     const initial = flag.initial === "" ? "" : ` (default ${flag.initial})`;
     return `  --${name}\n        ${flag.help}${initial}\n`;
   });
-  return `galaxy: the node daemon of Galaxy Float IP\n\n${lines.join("")}`;
+  return `Usage: galaxy [flags]\n\nThe node daemon of Galaxy Float IP.\n\n${lines.join("")}`;
 }

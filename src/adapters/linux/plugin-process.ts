@@ -37,6 +37,10 @@ export async function runPlugin(behaviour: PluginBehaviour): Promise<void> {
     clearInterval(alive);
     return;
   }
+  if (flag === "--help") {
+    process.stdout.write(`${behaviour.about}\n`);
+    return;
+  }
   if ((process.env.CNI_COMMAND ?? "") === "") {
     process.stderr.write(`${behaviour.about}\n`);
     return;
