@@ -142,7 +142,9 @@ export class LinuxHostNetwork implements HostNetwork {
   ): Promise<unknown[]> {
     const args = [...options, "-N", "-json", "-d", "-batch", "-"];
     const end = await this.#run(netns, "ip", args, `${lines.join("\n")}\n`);
-    const isComplete = end.exitCode === 0 || options.includes("-force");
+    // With -force a line may fail, but a program that says nothing at all was not there or not allowed to look.
+    const isComplete =
+      end.exitCode === 0 || (options.includes("-force") && end.stdout.startsWith("["));
     try {
       if (!isComplete) throw new Error(end.stderr.trim());
       return end.stdout
@@ -186,8 +188,8 @@ export class LinuxHostNetwork implements HostNetwork {
     const sysctls = steps.filter((step) => step.do === "sysctl");
     for (const part of consecutive(sysctls, ({ value }) => value)) {
       const first = part[0] as (typeof part)[number];
+      const files = part.map(({ key }) => sysctlFile(key));
       try {
-        const files = part.map(({ key }) => sysctlFile(key));
         if (netns === undefined) {
           for (const file of files) await writeFile(file, first.value);
         } else {
