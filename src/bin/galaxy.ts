@@ -22,6 +22,7 @@ import { PodStateFiles } from "../adapters/linux/pod-state-files.ts";
 import { createPinoLog } from "../adapters/log/pino-log.ts";
 import { SystemClock } from "../adapters/system/clock.ts";
 import { repairAll } from "../node/cni-check.ts";
+import { collectGone } from "../node/garbage.ts";
 import { PodNetworks } from "../node/pod-networks.ts";
 import type { Log } from "../ports/log.ts";
 import { parseNodeConfig } from "../wire/node-config.ts";
@@ -31,6 +32,9 @@ import { parseNodeOptions } from "../wire/node-options.ts";
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
 const exitWorld = 1;
 const exitUsage = 2;
+
+/** A namespace that is gone for a moment only does not exist; this is for runtimes that make it late. */
+const goneAgeMs = 600_000;
 
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseNodeOptions(argv);
@@ -144,6 +148,7 @@ async function keepWhole(
         { netns: undefined },
       );
       await repairAll(ports);
+      await collectGone(ports, goneAgeMs);
     } catch (error) {
       ports.log.warn("the node could not be looked at, it is tried again", {}, error);
     }

@@ -12,14 +12,15 @@ import type { NodePorts } from "./network-facts.ts";
  */
 export async function collectGarbage(
   ports: NodePorts,
-  isWanted: (record: AttachmentRecord) => boolean,
+  isWanted: (record: AttachmentRecord) => boolean | Promise<boolean>,
   youngestMs: number,
 ): Promise<number> {
   let undone = 0;
   for (const record of await ports.store.all()) {
-    if (ports.clock.nowMs() - record.createdAtMs < youngestMs || isWanted(record)) continue;
+    if (ports.clock.nowMs() - record.createdAtMs < youngestMs) continue;
     const { containerId: container, network } = record.id;
     try {
+      if (await isWanted(record)) continue;
       await delAttachment(ports, record.id);
       undone += 1;
       ports.log.info("network of a container that is gone was removed", { container, network });
@@ -32,4 +33,14 @@ export async function collectGarbage(
     }
   }
   return undone;
+}
+
+/**
+ * Undoes attachments whose namespace is gone, as after a restart of the machine: no pod can use them any more, and a DEL that
+ * comes all the same finds nothing to do.
+ */
+export async function collectGone(ports: NodePorts, youngestMs: number): Promise<number> {
+  const hasNamespace = async ({ netns }: AttachmentRecord) =>
+    (await ports.network.readPod(netns)) !== undefined;
+  return collectGarbage(ports, hasNamespace, youngestMs);
 }

@@ -7,6 +7,7 @@ import { describe, it } from "node:test";
 import { addAttachment } from "../../src/node/cni-add.ts";
 import { repairAll } from "../../src/node/cni-check.ts";
 import { delAttachment } from "../../src/node/cni-del.ts";
+import { collectGone } from "../../src/node/garbage.ts";
 import { addressSource, parseNetworkConfig } from "../../src/wire/network-config.ts";
 import { DyingNetwork } from "./dying-network.ts";
 import type { LabNamespace } from "./network-lab.ts";
@@ -198,6 +199,30 @@ describe("the life of an attachment", { skip, timeout: 1_200_000 }, () => {
     assert.ok(await outside.pings("10.70.0.101"));
     assert.equal(node.log.lines("info").length, 1);
   });
+
+  it(
+    "is undone when its namespace is gone for good, as after a restart of the machine",
+    limit,
+    async () => {
+      await using lab = await NetworkLab.open();
+      const { outside, nodes } = await lab.outsideWithNodes(1);
+      const [first] = nodes as [LabNamespace];
+      const node = new NodeUnderTest(lab, first);
+      const config = aNetwork({ switch: "pure", conflict_check: false });
+      const kept = { config, pod: await lab.namespace("kept"), containerId: "kept", infos: [info] };
+      await node.add(kept);
+      const whole = await first.snapshot();
+      const pod = await lab.namespace("gone");
+      const infos = [{ ip: "10.70.0.102/24", gateway: "10.70.0.1" }];
+      await node.add({ config, pod, containerId: "gone", infos });
+      await lab.remove(pod);
+      assert.equal(await collectGone(node.ports, 600_000), 0, "too young");
+      assert.equal(await collectGone(node.ports, 0), 1);
+      assert.equal(await collectGone(node.ports, 0), 0);
+      assert.equal(await first.snapshot(), whole);
+      assert.ok(await outside.pings("10.70.0.101"));
+    },
+  );
 
   it(
     "is collected by GC when the runtime does not name it any more, and only then",
