@@ -121,7 +121,7 @@ describe("the life of an attachment", { skip, timeout: 1_200_000 }, () => {
     },
   );
 
-  it("is made and removed for twenty pods at once, and the node is as before", limit, async () => {
+  it("is made and removed for fifty pods at once, and the node is as before", limit, async () => {
     await using lab = await NetworkLab.open();
     const { outside, nodes } = await lab.outsideWithNodes(1);
     const [first] = nodes as [LabNamespace];
@@ -129,7 +129,7 @@ describe("the life of an attachment", { skip, timeout: 1_200_000 }, () => {
     const before = await first.snapshot();
     const config = aNetwork({ switch: hasMacvlan ? "macvlan" : "pure", conflict_check: false });
     const calls = await Promise.all(
-      Array.from({ length: 20 }, async (_, number) => ({
+      Array.from({ length: 50 }, async (_, number) => ({
         config,
         pod: await lab.namespace(`pod${number}`),
         containerId: `container${number}`,

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { namespaceAt } from "../../src/adapters/linux/namespace-path.ts";
+import { waitUntil } from "../control-plane/api.ts";
 import { locateProgram } from "../control-plane/binaries.ts";
 
 const run = promisify(execFile);
@@ -94,6 +95,15 @@ export class LabNamespace {
 
   /** Everything of its network that an attachment could have changed, as comparable text. */
   async snapshot(): Promise<string> {
+    // Addresses are announced beside the work, through a pair of devices that lives for a moment and is not part of any pod.
+    return waitUntil(
+      "announcements to end",
+      () => this.#look(),
+      (seen) => !/: gxa\d+x\d+@/.test(seen),
+    );
+  }
+
+  async #look(): Promise<string> {
     const parts = await Promise.all(
       [
         "-o link show",
