@@ -2,11 +2,12 @@
 // it describes are replaced while the files are loaded. The sources on disk are never touched.
 
 import { registerHooks } from "node:module";
+import { vipDefects } from "../vip/defects.ts";
 import { defects, editsOf, plantInto } from "./defects.ts";
 
 const name = process.env["SIM_DEFECT"];
 if (name !== undefined && name !== "") {
-  const defect = defects.find((each) => each.name === name);
+  const defect = [...defects, ...vipDefects].find((each) => each.name === name);
   if (defect === undefined)
     throw new Error(`SIM_DEFECT=${name} is not a planted defect; see sim/defects/defects.ts`);
   registerHooks({

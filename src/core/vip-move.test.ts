@@ -128,7 +128,7 @@ describe("the next step", () => {
     ],
   ] as const) {
     test(story, () => {
-      const record = aRecord(wish as Partial<VipRecord>);
+      const record = aRecord(wish);
       const askedSinceMs = record.release === "wanted" ? nowMs - 100 : undefined;
       const move = decideMove({ record, wanted, standing, askedSinceMs, ackMs: 300, nowMs });
       assert.deepEqual(move, expected);
@@ -151,13 +151,13 @@ describe("the next step", () => {
     );
     fc.assert(
       fc.property(
-        fc.constantFrom("none", "wanted", "done" as const),
+        fc.constantFrom("none" as const, "wanted" as const, "done" as const),
         fc.constantFrom(undefined, a, b),
         fc.constantFrom(undefined, a, b),
         standings,
         fc.constantFrom(undefined, nowMs - 1_000, nowMs),
         (release, holder, wanted, standing, askedSinceMs) => {
-          const record = aRecord({ release: release as VipRecord["release"], holder });
+          const record = aRecord({ release, holder });
           const { kind } = decideMove({
             record,
             wanted,

@@ -1,0 +1,21 @@
+// What pods claim, as far as the cluster shows it now. Reading annotations is the adapter's affair; judging claims is core's.
+
+import type { Ip } from "../core/ip.ts";
+import type { ForbiddenRange, VipClaimantFacts, VipPool } from "../core/vip-holder.ts";
+
+/** A pod's claim of one address: what {@link VipClaimantFacts} needs of pods and nodes. */
+export type VipClaim = Omit<VipClaimantFacts, "session" | "holdsSibling" | "heldDownUntilMs"> & {
+  /** All addresses of the same annotation, this one included. */
+  readonly siblings: readonly Ip[];
+};
+
+/** Claims, pools and what may never be claimed, as last seen. */
+export interface VipClaims {
+  /** Every address that some pod claims. */
+  claimedIps(): readonly Ip[];
+  claimsOf(ip: Ip): readonly VipClaim[];
+  pools(): readonly VipPool[];
+  forbidden(): readonly ForbiddenRange[];
+  /** Calls `listener` with every address whose claims, pools or nodes may have changed. @returns a function that stops it */
+  watch(listener: (ip: Ip) => void): () => void;
+}

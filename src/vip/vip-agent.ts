@@ -1,0 +1,253 @@
+// The agent of one node: renews the node's lease, opens the kernel's gate for what the node was granted, and lets go when asked. It decides
+// nothing about who holds what. Why two nodes never answer at once is in docs/design/vip.md.
+
+import type { Ip } from "../core/ip.ts";
+import type { NodeLease, VipHolder, VipRecord, VipTimers } from "../core/vip.ts";
+import { nextSession } from "../core/vip.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Log } from "../ports/log.ts";
+import type { GateEntry, VipGate } from "../ports/vip-gate.ts";
+import type { NodeLeaseStore, VipStore } from "../ports/vip-store.ts";
+import { WorldError } from "../ports/world-error.ts";
+
+/** What the agent needs. There is at most one agent per node at a time; the composition root holds a lock for that. */
+export type VipAgentPorts = {
+  readonly nodeName: string;
+  readonly vips: VipStore;
+  readonly leases: NodeLeaseStore;
+  readonly gate: VipGate;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly timers: VipTimers;
+};
+
+/** A session that the agent is in. `endMs`: until when it may answer, counted from before the last renewal was sent. */
+type Membership = { readonly lease: NodeLease; readonly endMs: number };
+
+/** What this session may answer for; `bornMs` is the record's. */
+type Grant = GateEntry & { readonly bornMs: number };
+
+/** Before something that failed is tried again. */
+const retryMs = 200;
+
+/** One node's agent. */
+export class VipAgent {
+  readonly #ports: VipAgentPorts;
+  #membership: Membership | undefined;
+  #lastSession = 0;
+  /** The outcome of the last write of the lease is unknown: it is read before the next one. */
+  #isLeaseUnsure = false;
+  readonly #granted = new Map<Ip, Grant>();
+  /** Epochs that were let go in this session: never opened again, whatever an older record says. */
+  readonly #closed = new Map<Ip, { readonly bornMs: number; readonly epoch: number }>();
+  readonly #letting = new Set<Ip>();
+  #isRunning = false;
+  #stopWatch: () => void = () => {};
+  #cancelBeat: () => void = () => {};
+
+  constructor(ports: VipAgentPorts) {
+    this.#ports = ports;
+  }
+
+  /** Begins: leftovers in the kernel are removed before the node joins. */
+  start(): void {
+    this.#isRunning = true;
+    this.#stopWatch = this.#ports.vips.watch((ip) => this.#look(ip));
+    this.#beatAfter(0);
+  }
+
+  /** Ends without letting go: the kernel stops answering by itself when the lease ends. */
+  stop(): void {
+    this.#isRunning = false;
+    this.#stopWatch();
+    this.#cancelBeat();
+  }
+
+  #beatAfter(delayMs: number): void {
+    if (!this.#isRunning) return;
+    this.#cancelBeat = this.#ports.clock.after(delayMs, () => {
+      const startedMs = this.#ports.clock.nowMs();
+      this.#beat().then(
+        (isDone) => {
+          const passedMs = this.#ports.clock.nowMs() - startedMs;
+          this.#beatAfter(isDone ? Math.max(0, this.#ports.timers.renewMs - passedMs) : retryMs);
+        },
+        (error: unknown) => {
+          if (!(error instanceof WorldError)) throw error;
+          this.#ports.log.warn(
+            "the node's lease for virtual addresses was not renewed, it is tried again",
+            { node: this.#ports.nodeName },
+            error,
+          );
+          this.#beatAfter(retryMs);
+        },
+      );
+    });
+  }
+
+  /** @returns false when it is to be tried again soon */
+  async #beat(): Promise<boolean> {
+    if (this.#membership === undefined) return await this.#join();
+    if (this.#isLeaseUnsure && !(await this.#readBack())) return false;
+    return await this.#renew(this.#membership.lease);
+  }
+
+  async #join(): Promise<boolean> {
+    const { clock, gate, leases, nodeName, timers } = this.#ports;
+    await gate.clear();
+    const found = await leases.read(nodeName);
+    const previous = Math.max(found?.session ?? 0, this.#lastSession);
+    const sentMs = clock.nowMs();
+    const wanted: NodeLease = {
+      nodeName,
+      session: nextSession(previous, sentMs),
+      isRevoked: false,
+      durationMs: timers.leaseMs,
+      version: found?.version ?? "",
+    };
+    // An attempt with an unknown outcome may still arrive: the next one has another number.
+    this.#lastSession = wanted.session;
+    const outcome = found === undefined ? await leases.create(wanted) : await leases.update(wanted);
+    if (outcome.kind !== "written") return false;
+    this.#membership = { lease: outcome.value, endMs: sentMs + wanted.durationMs };
+    this.#isLeaseUnsure = false;
+    this.#closed.clear();
+    for (const { ip } of this.#ports.vips.all()) this.#look(ip);
+    return true;
+  }
+
+  async #renew(lease: NodeLease): Promise<boolean> {
+    const { clock, leases } = this.#ports;
+    // Before the request is sent: the answer may come any time after the API server counted the renewal.
+    const sentMs = clock.nowMs();
+    this.#isLeaseUnsure = true;
+    const outcome = await leases.update(lease);
+    if (outcome.kind !== "written") return await this.#readBack();
+    this.#isLeaseUnsure = false;
+    this.#membership = { lease: outcome.value, endMs: sentMs + lease.durationMs };
+    await this.#open([...this.#granted.keys()]);
+    return true;
+  }
+
+  /** After a conflict or an unknown outcome. @returns whether the session goes on; otherwise nothing is answered for any more */
+  async #readBack(): Promise<boolean> {
+    const { leases, nodeName } = this.#ports;
+    const membership = this.#membership;
+    if (membership === undefined) return false;
+    const found = await leases.read(nodeName);
+    if (found === undefined || found.isRevoked || found.session !== membership.lease.session) {
+      await this.#fence();
+      return false;
+    }
+    // A renewal of ours that arrived late gives no more time: it is not known which one it was.
+    this.#membership = { lease: found, endMs: membership.endMs };
+    this.#isLeaseUnsure = false;
+    return true;
+  }
+
+  /** The session is over: everything is closed, and the node joins anew. */
+  async #fence(): Promise<void> {
+    const { gate, log, nodeName } = this.#ports;
+    this.#membership = undefined;
+    this.#granted.clear();
+    log.warn("the node's lease for virtual addresses was taken away, it joins again", {
+      node: nodeName,
+    });
+    await gate.clear();
+  }
+
+  /** Looks at a record as last seen, which may be behind: it can only make the node answer for what this session was granted. */
+  #look(ip: Ip): void {
+    const record = this.#ports.vips.get(ip);
+    const holder = this.#ownGrant(record);
+    if (record === undefined || holder === undefined) {
+      const granted = this.#granted.get(ip);
+      if (granted === undefined) return;
+      this.#granted.delete(ip);
+      this.#closed.set(ip, granted);
+      this.#attempt("stop answering", ip, () => this.#ports.gate.close([ip]));
+      return;
+    }
+    if (record.release === "wanted") {
+      this.#letGo(record);
+      return;
+    }
+    if (record.release === "done" || this.#isClosed(record)) return;
+    const { bornMs, epoch } = record;
+    const { podIp } = holder;
+    const known = this.#granted.get(ip);
+    if (known?.bornMs === bornMs && known.epoch === epoch && known.podIp === podIp) return;
+    this.#granted.set(ip, { ip, epoch, podIp, bornMs });
+    this.#attempt("answer", ip, () => this.#open([ip]));
+  }
+
+  #isClosed({ ip, bornMs, epoch }: VipRecord): boolean {
+    const closed = this.#closed.get(ip);
+    return closed?.bornMs === bornMs && epoch <= closed.epoch;
+  }
+
+  /** The holder, if it is of this node in this session. */
+  #ownGrant(record: VipRecord | undefined): VipHolder | undefined {
+    const holder = record?.holder;
+    const session = this.#membership?.lease.session;
+    return holder?.nodeName === this.#ports.nodeName && holder.session === session
+      ? holder
+      : undefined;
+  }
+
+  /** Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. */
+  async #open(ips: readonly Ip[]): Promise<void> {
+    const { clock, gate, timers } = this.#ports;
+    if (ips.length === 0) return;
+    const permit = await gate.arm(timers.armMs);
+    // Read after arming: however long this process stands still from here on, the kernel opens in time or not at all.
+    const leftMs = (this.#membership?.endMs ?? 0) - clock.nowMs();
+    const entries = ips.flatMap((ip) => this.#granted.get(ip) ?? []);
+    if (entries.length === 0 || leftMs <= 0) return;
+    const outcome = await gate.open(permit, entries, leftMs);
+    if (outcome.kind === "open") return;
+    // Renewals open everything again; a new grant need not wait for the next one.
+    clock.after(timers.armMs, () => {
+      for (const ip of ips.slice(0, 1)) this.#attempt("answer", ip, () => this.#open(ips));
+    });
+  }
+
+  /** Stops answering, and only then says so in the record. */
+  #letGo(record: VipRecord): void {
+    const { ip } = record;
+    if (this.#letting.has(ip)) return;
+    this.#letting.add(ip);
+    this.#granted.delete(ip);
+    this.#closed.set(ip, record);
+    this.#attempt("let go", ip, async () => {
+      try {
+        await this.#ports.gate.close([ip]);
+        const outcome = await this.#ports.vips.update({ ...record, release: "done" });
+        if (outcome.kind !== "written") this.#lookLater(ip);
+      } finally {
+        this.#letting.delete(ip);
+      }
+    });
+  }
+
+  #lookLater(ip: Ip): void {
+    this.#ports.clock.after(retryMs, () => {
+      if (this.#isRunning) this.#look(ip);
+    });
+  }
+
+  /** A failure is logged and tried again; the kernel's timer is what is relied upon. */
+  #attempt(what: string, ip: Ip, action: () => Promise<void>): void {
+    if (!this.#isRunning) return;
+    action().catch((error: unknown) => {
+      if (!(error instanceof WorldError)) throw error;
+      const { clock, gate, log, nodeName } = this.#ports;
+      log.warn("a virtual address is tried again", { ip, node: nodeName, what }, error);
+      if (what === "let go") this.#lookLater(ip);
+      if (what !== "stop answering") return;
+      clock.after(retryMs, () => {
+        if (!this.#granted.has(ip)) this.#attempt(what, ip, () => gate.close([ip]));
+      });
+    });
+  }
+}

@@ -1,0 +1,421 @@
+// The controller of virtual addresses: gathers what is claimed and which agents live, lets core decide, and writes with compare-and-swap.
+// Any number of controllers may run at once without harm to exclusivity; that only one leads keeps them from disagreeing.
+
+import type { Ip } from "../core/ip.ts";
+import { podIdText } from "../core/owner.ts";
+import type { NodeLease, VipHolder, VipLook, VipRecord, VipTimers } from "../core/vip.ts";
+import { newVipRecord } from "../core/vip.ts";
+import type { Selection, VipClaimantFacts } from "../core/vip-holder.ts";
+import { heldDownUntil, judgeClaim, selectHolder } from "../core/vip-holder.ts";
+import type { LeaseSight, SessionStanding, VipMove } from "../core/vip-move.ts";
+import { afterRevocation, decideMove, isFresh, lookAgain, standingOf } from "../core/vip-move.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Leadership } from "../ports/leadership.ts";
+import type { Log } from "../ports/log.ts";
+import type { KeepOutcome, VipAddresses } from "../ports/vip-addresses.ts";
+import type { VipClaim, VipClaims } from "../ports/vip-claims.ts";
+import type { NodeLeaseStore, VipStore } from "../ports/vip-store.ts";
+import { WorldError } from "../ports/world-error.ts";
+
+/** What the controller needs. */
+export type VipControllerPorts = {
+  readonly vips: VipStore;
+  readonly leases: NodeLeaseStore;
+  readonly claims: VipClaims;
+  readonly addresses: VipAddresses;
+  readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly timers: VipTimers;
+};
+
+/** Claims of an address, judged. `refusal`: why claims of it were refused, the first of them. */
+type Judged = {
+  readonly claimants: readonly VipClaimantFacts[];
+  readonly minReadyMs: number;
+  readonly refusal: { readonly reason: string; readonly message: string } | undefined;
+};
+
+/** Everything that one step is made from. */
+type StepFacts = {
+  readonly record: VipRecord;
+  readonly judged: Judged;
+  readonly selection: Selection;
+  readonly standing: SessionStanding;
+};
+
+/** Before something that failed is tried again. */
+const retryMs = 250;
+
+/** Between two looks at an address at which nothing was seen to change: a moment that is past already must not make it spin. */
+const shortestMs = 20;
+
+/** How often an address is looked at although nothing is seen to change: what a watch lost is found then. */
+const idleMs = 2_000;
+
+/** Moves that are remembered of one pod and address. */
+const rememberedMoves = 16;
+
+/** Decides about virtual addresses. */
+export class VipController {
+  readonly #ports: VipControllerPorts;
+  readonly #sights = new Map<string, LeaseSight>();
+  /** Versions of leases that this process replaced: a watch that is behind may show them once more. */
+  readonly #replaced = new Map<string, string>();
+  readonly #revoking = new Set<string>();
+  /** Since when this process sees that a holder was asked to let go, by address and epoch. */
+  readonly #askedSince = new Map<string, number>();
+  /** When an address left a pod, by address and pod uid. */
+  readonly #movesMs = new Map<string, readonly number[]>();
+  readonly #kept = new Set<Ip>();
+  readonly #running = new Set<Ip>();
+  readonly #again = new Set<Ip>();
+  readonly #timers = new Map<Ip, () => void>();
+  #isRunning = false;
+  #stopWatches: readonly (() => void)[] = [];
+
+  constructor(ports: VipControllerPorts) {
+    this.#ports = ports;
+  }
+
+  /** Begins to look at every address that is claimed or has a record. */
+  start(): void {
+    const { claims, leases, vips } = this.#ports;
+    this.#isRunning = true;
+    this.#stopWatches = [
+      vips.watch((ip) => this.#soon(ip)),
+      claims.watch((ip) => this.#soon(ip)),
+      leases.watch((nodeName) => this.#seeLease(nodeName)),
+    ];
+    for (const { nodeName } of leases.all()) this.#seeLease(nodeName);
+    for (const ip of claims.claimedIps()) this.#soon(ip);
+    for (const { ip } of vips.all()) this.#soon(ip);
+  }
+
+  /** Ends; what is under way ends by itself after its present step. */
+  stop(): void {
+    this.#isRunning = false;
+    for (const stop of this.#stopWatches) stop();
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+  }
+
+  #seeLease(nodeName: string): void {
+    const { clock, leases } = this.#ports;
+    const lease = leases.get(nodeName);
+    if (lease !== undefined && this.#replaced.get(nodeName) === lease.version) return;
+    const before = this.#sights.get(nodeName);
+    const nowMs = clock.nowMs();
+    this.#sights.set(nodeName, lookAgain(before, lease, nowMs));
+    const isMereRenewal =
+      before?.lease?.session === lease?.session &&
+      before?.lease?.isRevoked === lease?.isRevoked &&
+      before !== undefined &&
+      isFresh(before, nowMs);
+    if (!isMereRenewal) this.#soonOnNode(nodeName);
+  }
+
+  /** Looks at what the node holds, and at what nobody holds. */
+  #soonOnNode(nodeName: string): void {
+    for (const { ip, holder, look } of this.#ports.vips.all()) {
+      if (holder?.nodeName === nodeName || look.state !== "Held") this.#soon(ip);
+    }
+  }
+
+  #sightOf(nodeName: string): LeaseSight {
+    const known = this.#sights.get(nodeName);
+    if (known !== undefined) return known;
+    const { clock, leases } = this.#ports;
+    const sight = lookAgain(undefined, leases.get(nodeName), clock.nowMs());
+    this.#sights.set(nodeName, sight);
+    return sight;
+  }
+
+  /** One look at an address at a time; what changes meanwhile is looked at once more. */
+  #soon(ip: Ip): void {
+    if (!this.#isRunning) return;
+    if (this.#running.has(ip)) {
+      this.#again.add(ip);
+      return;
+    }
+    this.#timers.get(ip)?.();
+    this.#timers.delete(ip);
+    this.#running.add(ip);
+    this.#workOn(ip).then(
+      (untilMs) => this.#rest(ip, untilMs),
+      (error: unknown) => {
+        if (!(error instanceof WorldError)) throw error;
+        this.#ports.log.warn("a virtual address is tried again", { ip }, error);
+        this.#rest(ip, this.#ports.clock.nowMs() + retryMs);
+      },
+    );
+  }
+
+  #rest(ip: Ip, untilMs: number | undefined): void {
+    this.#running.delete(ip);
+    if (!this.#isRunning) return;
+    const { claims, clock, vips } = this.#ports;
+    const isAgain = this.#again.delete(ip);
+    if (!isAgain && vips.get(ip) === undefined && claims.claimsOf(ip).length === 0) return;
+    const waitMs = (untilMs ?? Number.POSITIVE_INFINITY) - clock.nowMs();
+    const delayMs = isAgain ? 0 : Math.min(Math.max(waitMs, shortestMs), idleMs);
+    this.#timers.set(
+      ip,
+      clock.after(delayMs, () => this.#soon(ip)),
+    );
+  }
+
+  /** @returns when to look again; undefined: when something changes */
+  async #workOn(ip: Ip): Promise<number | undefined> {
+    const { clock, leadership, timers, vips } = this.#ports;
+    if (!leadership.isLeader()) return undefined;
+    const refusal = await this.#refusalOfKeeping(ip);
+    // From here to the decision in one tick.
+    const nowMs = clock.nowMs();
+    const record = vips.get(ip);
+    const judged = this.#judge(ip, record, refusal);
+    if (record === undefined) {
+      if (judged.claimants.length === 0 && judged.refusal === undefined) return undefined;
+      await vips.create(newVipRecord(ip, nowMs));
+      return undefined;
+    }
+    const { holder } = record;
+    const { claimants, minReadyMs } = judged;
+    const holderUid = holder?.podUid;
+    const selection = selectHolder({ ip, claimants, holderUid, minReadyMs, nowMs });
+    const standing: SessionStanding =
+      holder === undefined
+        ? { kind: "over" }
+        : standingOf(holder.session, this.#sightOf(holder.nodeName), nowMs, timers.leaseMs);
+    const move = decideMove({
+      record,
+      wanted: selection.wanted,
+      standing,
+      askedSinceMs: this.#askedSinceMs(record, nowMs),
+      ackMs: timers.ackMs,
+      nowMs,
+    });
+    await this.#carryOut(move, { record, judged, selection, standing });
+    if (move.kind !== "wait") return clock.nowMs() + retryMs;
+    const never = Number.POSITIVE_INFINITY;
+    const untilMs = Math.min(move.untilMs ?? never, selection.settlesAtMs ?? never);
+    return Number.isFinite(untilMs) ? untilMs : undefined;
+  }
+
+  #askedSinceMs({ ip, epoch, release }: VipRecord, nowMs: number): number | undefined {
+    const key = `${ip} ${epoch}`;
+    if (release !== "wanted") {
+      this.#askedSince.delete(key);
+      return undefined;
+    }
+    const sinceMs = this.#askedSince.get(key) ?? nowMs;
+    this.#askedSince.set(key, sinceMs);
+    return sinceMs;
+  }
+
+  async #carryOut(move: VipMove, facts: StepFacts): Promise<void> {
+    const { vips } = this.#ports;
+    const { record } = facts;
+    const look = lookOf(move, facts);
+    switch (move.kind) {
+      case "wait":
+        if (this.#isForgotten(facts)) await this.#forget(record);
+        else if (!sameLook(look, record.look)) await vips.update({ ...record, look });
+        return;
+      case "ask":
+        await vips.update({ ...record, release: "wanted", next: move.next, look });
+        return;
+      case "revoke":
+        if (record.holder !== undefined) await this.#revoke(record.holder);
+        return;
+      case "grant":
+        await this.#grant(record, move.to, look);
+        return;
+      case "vacate":
+        await this.#vacate(record, look);
+    }
+  }
+
+  async #grant(record: VipRecord, to: VipHolder, look: VipLook): Promise<void> {
+    const { clock, log, vips } = this.#ports;
+    const { ip, holder } = record;
+    const epoch = record.epoch + 1;
+    const outcome = await vips.update({
+      ...record,
+      epoch,
+      holder: to,
+      release: "none",
+      next: undefined,
+      grantedAtMs: clock.nowMs(),
+      look,
+    });
+    if (outcome.kind !== "written") return;
+    if (holder !== undefined && holder.podUid !== to.podUid) this.#noteMove(ip, holder);
+    const { nodeName: node } = to;
+    log.info("virtual address granted", { ip, pod: podIdText(to.pod), node, epoch });
+  }
+
+  async #vacate(record: VipRecord, look: VipLook): Promise<void> {
+    const { log, vips } = this.#ports;
+    const { ip, holder } = record;
+    const outcome = await vips.update({
+      ...record,
+      holder: undefined,
+      release: "none",
+      next: undefined,
+      look,
+    });
+    if (outcome.kind !== "written") return;
+    if (holder !== undefined) this.#noteMove(ip, holder);
+    log.info("virtual address has no holder", { ip, because: look.reason });
+  }
+
+  /** Nobody claims it and nobody holds it. */
+  #isForgotten({ record }: StepFacts): boolean {
+    return record.holder === undefined && this.#ports.claims.claimsOf(record.ip).length === 0;
+  }
+
+  async #forget(record: VipRecord): Promise<void> {
+    const { addresses, vips } = this.#ports;
+    const outcome = await vips.remove(record);
+    if (outcome.kind !== "removed") return;
+    this.#kept.delete(record.ip);
+    await addresses.giveBack(record.ip);
+  }
+
+  #noteMove(ip: Ip, from: VipHolder): void {
+    const key = `${ip} ${from.podUid}`;
+    const moves = this.#movesMs.get(key) ?? [];
+    this.#movesMs.set(key, [...moves, this.#ports.clock.nowMs()].slice(-rememberedMoves));
+  }
+
+  /** Takes the lease of the holder's node away at the version that was seen, or marks the place of one that is gone. */
+  async #revoke({ nodeName, session }: VipHolder): Promise<void> {
+    const { clock, leases, log, timers } = this.#ports;
+    if (this.#revoking.has(nodeName)) return;
+    this.#revoking.add(nodeName);
+    try {
+      const sight = this.#sightOf(nodeName);
+      const sentMs = clock.nowMs();
+      const present = sight.lease;
+      const revoked: NodeLease =
+        present === undefined
+          ? { nodeName, session, isRevoked: true, durationMs: timers.leaseMs, version: "" }
+          : { ...present, isRevoked: true };
+      const outcome =
+        present === undefined ? await leases.create(revoked) : await leases.update(revoked);
+      if (outcome.kind !== "written") return;
+      log.info("the lease of a node for virtual addresses was taken away", { node: nodeName });
+      if (present !== undefined) this.#replaced.set(nodeName, present.version);
+      const now = this.#sightOf(nodeName).lease?.version;
+      // The watch may have been faster than the answer, and know what came after.
+      if (now === present?.version || now === outcome.value.version) {
+        const nowMs = clock.nowMs();
+        this.#sights.set(nodeName, afterRevocation(sight, outcome.value, { sentMs, nowMs }));
+      }
+    } finally {
+      this.#revoking.delete(nodeName);
+      this.#soonOnNode(nodeName);
+    }
+  }
+
+  /** Takes the address out of allocation to pods once it is claimed. @returns why that cannot be */
+  async #refusalOfKeeping(ip: Ip): Promise<Judged["refusal"]> {
+    const { addresses, claims } = this.#ports;
+    if (this.#kept.has(ip)) return undefined;
+    const world = { pools: claims.pools(), forbidden: claims.forbidden() };
+    const isWanted = claims
+      .claimsOf(ip)
+      .some(({ pod }) => judgeClaim(ip, pod.namespace, world).kind === "accepted");
+    if (!isWanted) return undefined;
+    const outcome = await addresses.keep(ip);
+    if (outcome.kind !== "kept") return refusalOf(ip, outcome);
+    this.#kept.add(ip);
+    return undefined;
+  }
+
+  /** Who claims the address and counts, with what is known of their nodes' agents. */
+  #judge(ip: Ip, record: VipRecord | undefined, refusalOfKeeping: Judged["refusal"]): Judged {
+    const { claims, clock } = this.#ports;
+    const world = { pools: claims.pools(), forbidden: claims.forbidden() };
+    const nowMs = clock.nowMs();
+    let refusal = refusalOfKeeping;
+    let minReadyMs = 0;
+    const claimants: VipClaimantFacts[] = [];
+    for (const claim of claims.claimsOf(ip)) {
+      const verdict = judgeClaim(ip, claim.pod.namespace, world);
+      if (verdict.kind === "rejected") refusal ??= verdict;
+      else if (this.#kept.has(ip)) {
+        minReadyMs = verdict.pool.minReadyMs;
+        claimants.push(this.#withAgent(claim, ip, record, nowMs));
+      }
+    }
+    return { claimants, minReadyMs, refusal };
+  }
+
+  #withAgent(
+    { siblings, ...claim }: VipClaim,
+    ip: Ip,
+    record: VipRecord | undefined,
+    nowMs: number,
+  ): VipClaimantFacts {
+    const { timers, vips } = this.#ports;
+    const sight = this.#sightOf(claim.nodeName);
+    const holder = record?.holder;
+    // A holder stays one until its lease is silent: an agent that renews late has not lost anything yet.
+    const keepsSession =
+      holder?.podUid === claim.podUid &&
+      holder.nodeName === claim.nodeName &&
+      standingOf(holder.session, sight, nowMs, timers.leaseMs).kind === "live";
+    const fresh = isFresh(sight, nowMs) ? sight.lease?.session : undefined;
+    return {
+      ...claim,
+      session: keepsSession ? holder.session : fresh,
+      holdsSibling: siblings.some(
+        (sibling) => sibling !== ip && vips.get(sibling)?.holder?.podUid === claim.podUid,
+      ),
+      heldDownUntilMs: heldDownUntil(this.#movesMs.get(`${ip} ${claim.podUid}`) ?? [], nowMs),
+    };
+  }
+}
+
+function refusalOf(ip: Ip, outcome: Exclude<KeepOutcome, { kind: "kept" }>): Judged["refusal"] {
+  return outcome.kind === "busy"
+    ? { reason: "AddressBusy", message: `${ip} is being changed; wait` }
+    : {
+        reason: "AddressInUse",
+        message: `${ip} belongs to ${outcome.by}; claim another address, or release this one`,
+      };
+}
+
+/** What the record is to show. */
+function lookOf(move: VipMove, { record, judged, selection, standing }: StepFacts): VipLook {
+  const { ip, holder } = record;
+  const { candidates } = selection;
+  const isHolding = move.kind === "wait" && standing.kind === "live" && record.release === "none";
+  const holding = move.kind === "grant" ? move.to : isHolding ? holder : undefined;
+  if (holding !== undefined) {
+    const message = `${ip} is held by ${podIdText(holding.pod)} on node ${holding.nodeName}`;
+    return { state: "Held", reason: "Granted", message, candidates };
+  }
+  if (holder !== undefined && move.kind !== "vacate") {
+    const message = `${ip} leaves ${podIdText(holder.pod)}; it is granted again when node ${holder.nodeName} let go or its lease is over`;
+    return { state: "Moving", reason: "LettingGo", message, candidates };
+  }
+  if (judged.claimants.length === 0 && judged.refusal !== undefined) {
+    const { reason, message } = judged.refusal;
+    return { state: "Rejected", reason, message, candidates };
+  }
+  const reasons = candidates.map(
+    ({ pod, reason }) => `${podIdText(pod)}: ${reason ?? "may hold it"}`,
+  );
+  const message =
+    reasons.length === 0
+      ? `no pod claims ${ip}`
+      : `no pod may hold ${ip} (${reasons.join(", ")}); make one of them ready`;
+  return { state: "Unheld", reason: "NoCandidate", message, candidates };
+}
+
+function sameLook(a: VipLook, b: VipLook): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
