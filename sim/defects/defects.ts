@@ -135,13 +135,6 @@ export const defects: readonly Defect[] = [
     replace: "      return;",
   },
   {
-    name: "failed comparison not repeated",
-    breaks: "after an interruption memory and store differ for ever",
-    file: allocator,
-    find: "        if (owed === this.#owedReconciles) this.#reconcileUntilDone();",
-    replace: "        void owed;",
-  },
-  {
     name: "lost record taken as free",
     breaks: "the address of a living pod is free when its record was deleted by hand (D-10)",
     file: allocator,

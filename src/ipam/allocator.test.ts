@@ -707,6 +707,27 @@ describe("restore and reconcile", () => {
     assert.equal(allocator.view.size, 2);
   });
 
+  it("a comparison that failed is made again until it succeeds", async () => {
+    const { allocator, cluster, clock } = aProcess({
+      plan: ({ name, count }) => (name === "list" && count <= 2 ? "fail" : "ok"),
+    });
+    await allocator.change(await taken(allocator, wish()), reserved, toReserved);
+    await settle();
+    cluster.freezeCache();
+    const other = aProcess({ cluster });
+    await other.allocator.restore();
+    await other.allocator.release(other.allocator.view.get(first) as Allocation, "test");
+    cluster.interruptWatches();
+    cluster.thawCache();
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      await settle();
+      assert.equal(allocator.view.size, 1, "nobody has told it yet");
+      clock.advance(1_000);
+    }
+    await settle();
+    assert.equal(allocator.view.size, 0);
+  });
+
   it("what it released while the records were read does not come back by the list", async () => {
     let go = () => {};
     const until = new Promise<void>((resolve) => {
