@@ -1,0 +1,311 @@
+// The objects of virtual addresses in API group galaxy.k8s.io: VIPPool -> VipPool, FloatingVIP <-> VipRecord, and their
+// CustomResourceDefinitions. A FloatingVIP is written by the programs alone; a VIPPool by operators, and what is wrong with one is said.
+
+import type { Ip } from "../core/ip.ts";
+import { parseIp } from "../core/ip.ts";
+import type { IpRange } from "../core/ip-range.ts";
+import { parseCidr, parseIpRange } from "../core/ip-range.ts";
+import type { VipHolder, VipLook, VipRecord, VipState } from "../core/vip.ts";
+import type { VipPool } from "../core/vip-holder.ts";
+import { floatingIpName, parseFloatingIpName } from "./crd.ts";
+import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
+import {
+  asList,
+  asObject,
+  asText,
+  formatTime,
+  parseTimeMs,
+  quoteValue,
+  textAt,
+  valueAt,
+} from "./json-value.ts";
+
+/** A VIPPool that was read, or every reason why it cannot be used; each names pool, field, value and remedy. */
+export type VipPoolParse =
+  | { readonly kind: "pool"; readonly pool: VipPool }
+  | { readonly kind: "problems"; readonly name: string; readonly problems: readonly string[] };
+
+/** For how long a pod must be ready before it takes over, when the pool does not say, seconds. */
+const usualMinReadySeconds = 5;
+
+/** Reads a VIPPool. Never throws. */
+export function parseVipPool(json: unknown): VipPoolParse {
+  const name = textAt(json, "metadata", "name") ?? "";
+  const problems: string[] = [];
+  const field = (member: string) => valueAt(json, "spec", member) ?? undefined;
+  const wrong = (member: string, value: unknown, remedy: string) =>
+    problems.push(`VIPPool ${name}: spec.${member} ${quoteValue(value)} ${remedy}`);
+  const ranges = asList(field("ranges")).flatMap((entry): readonly IpRange[] => {
+    const range = readRange(entry);
+    if (range === undefined) {
+      wrong("ranges", entry, 'is no range; write "192.0.2.10~192.0.2.20" or "192.0.2.0/24"');
+    }
+    return range === undefined ? [] : [range];
+  });
+  if (asList(field("ranges")).length === 0) {
+    wrong("ranges", field("ranges"), "lists no range; write at least one");
+  }
+  const namespaces = field("namespaces");
+  const names = asList(namespaces).flatMap((entry) => asText(entry) ?? []);
+  if (namespaces !== undefined && names.length !== asList(namespaces).length) {
+    wrong("namespaces", namespaces, "is no list of names; write one, or leave it out for all");
+  }
+  const mode = field("mode") ?? "L2";
+  const interfaces = field("interfaces") ?? "*";
+  if (mode !== "L2" && mode !== "Route") wrong("mode", mode, "is neither L2 nor Route; write one");
+  if (typeof interfaces !== "string" || interfaces === "") {
+    wrong("interfaces", interfaces, "is no pattern of names; write one like eth*");
+  }
+  const onControlPlaneLoss = field("onControlPlaneLoss") ?? "Fence";
+  if (onControlPlaneLoss !== "Fence" && onControlPlaneLoss !== "Hold") {
+    wrong("onControlPlaneLoss", onControlPlaneLoss, "is neither Fence nor Hold; write one");
+  }
+  const minReadySeconds = field("minReadySeconds") ?? usualMinReadySeconds;
+  const isSeconds =
+    typeof minReadySeconds === "number" &&
+    Number.isInteger(minReadySeconds) &&
+    minReadySeconds >= 0 &&
+    minReadySeconds <= 3_600;
+  if (!isSeconds) wrong("minReadySeconds", minReadySeconds, "is no whole number from 0 to 3600");
+  if (problems.length > 0) return { kind: "problems", name, problems };
+  return {
+    kind: "pool",
+    pool: {
+      name,
+      ranges,
+      namespaces: namespaces === undefined ? undefined : names,
+      mode: mode === "Route" ? { kind: "Route" } : { kind: "L2", interfaces: String(interfaces) },
+      onControlPlaneLoss: onControlPlaneLoss === "Hold" ? "Hold" : "Fence",
+      minReadyMs: Number(minReadySeconds) * 1_000,
+    },
+  };
+}
+
+function readRange(entry: unknown): IpRange | undefined {
+  if (typeof entry !== "string") return undefined;
+  if (entry.includes("/")) return parseCidr(entry)?.range;
+  const parsed = parseIpRange(entry);
+  return parsed.kind === "range" ? parsed.range : undefined;
+}
+
+/** A FloatingVIP that says what the record says; with its version when it has one. */
+export function formatFloatingVip(record: VipRecord): Readonly<Record<string, unknown>> {
+  const { ip, bornMs, epoch, holder, release, next, grantedAtMs, look, version } = record;
+  return {
+    apiVersion: galaxyApiVersion,
+    kind: "FloatingVIP",
+    metadata: {
+      name: floatingIpName(ip),
+      ...(version === "" ? {} : { resourceVersion: version }),
+    },
+    spec: { address: ip },
+    status: {
+      bornAt: formatTime(bornMs),
+      epoch,
+      release,
+      state: look.state,
+      reason: look.reason,
+      message: look.message,
+      ...(grantedAtMs === 0 ? {} : { since: formatTime(grantedAtMs) }),
+      ...(holder === undefined ? {} : { holder: formatHolder(holder) }),
+      ...(next === undefined ? {} : { next: formatHolder(next) }),
+      candidates: look.candidates.map(({ pod, nodeName, reason }) => ({
+        namespace: pod.namespace,
+        pod: pod.name,
+        ...(nodeName === "" ? {} : { node: nodeName }),
+        ...(reason === undefined ? {} : { reason }),
+      })),
+    },
+  };
+}
+
+function formatHolder({ pod, podUid, podIp, nodeName, session }: VipHolder) {
+  const { namespace, name } = pod;
+  return { namespace, pod: name, uid: podUid, podIP: podIp, node: nodeName, session };
+}
+
+const states: readonly VipState[] = ["Held", "Moving", "Unheld", "Conflict", "Rejected"];
+
+/**
+ * Reads a FloatingVIP. Undefined when the name is no address, or when what exclusivity rests on (epoch, release, holder) is there and cannot
+ * be understood: then nobody may be granted it and nobody may answer for it.
+ */
+export function parseFloatingVip(json: unknown): VipRecord | undefined {
+  const ip = parseFloatingIpName(textAt(json, "metadata", "name") ?? "");
+  const status = valueAt(json, "status") ?? {};
+  const epoch = valueAt(status, "epoch") ?? 0;
+  const release = textAt(status, "release") ?? "none";
+  const holder = readHolder(valueAt(status, "holder"));
+  const next = readHolder(valueAt(status, "next"));
+  if (ip === undefined || holder === "unreadable" || next === "unreadable") return undefined;
+  if (typeof epoch !== "number" || !Number.isSafeInteger(epoch) || epoch < 0) return undefined;
+  if (release !== "none" && release !== "wanted" && release !== "done") return undefined;
+  return {
+    ip,
+    bornMs:
+      parseTimeMs(valueAt(status, "bornAt")) ??
+      parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ??
+      0,
+    epoch,
+    holder,
+    release,
+    next,
+    grantedAtMs: parseTimeMs(valueAt(status, "since")) ?? 0,
+    look: readLook(status),
+    version: textAt(json, "metadata", "resourceVersion") ?? "",
+  };
+}
+
+function readLook(status: unknown): VipLook {
+  return {
+    state: states.find((state) => state === textAt(status, "state")) ?? "Unheld",
+    reason: textAt(status, "reason") ?? "",
+    message: textAt(status, "message") ?? "",
+    candidates: asList(valueAt(status, "candidates")).map((each) => ({
+      pod: { namespace: textAt(each, "namespace") ?? "", name: textAt(each, "pod") ?? "" },
+      nodeName: textAt(each, "node") ?? "",
+      reason: textAt(each, "reason"),
+    })),
+  };
+}
+
+function readHolder(value: unknown): VipHolder | undefined | "unreadable" {
+  if (value === undefined || value === null) return undefined;
+  const podIp: Ip | undefined = parseIp(textAt(value, "podIP") ?? "");
+  const session = valueAt(value, "session");
+  const [namespace, name, podUid, nodeName] = ["namespace", "pod", "uid", "node"].map((member) =>
+    textAt(value, member),
+  );
+  const isWhole = asObject(value) !== undefined && podIp !== undefined;
+  if (!isWhole || !namespace || !name || !podUid || !nodeName) return "unreadable";
+  if (typeof session !== "number" || !Number.isSafeInteger(session)) return "unreadable";
+  return { pod: { namespace, name }, podUid, podIp, nodeName, session };
+}
+
+const text = { type: "string" } as const;
+const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true } as const;
+const holderSchema = {
+  ...open,
+  properties: {
+    namespace: text,
+    pod: text,
+    uid: text,
+    podIP: text,
+    node: text,
+    session: { type: "integer", format: "int64" },
+  },
+} as const;
+
+function definition(
+  names: { readonly plural: string; readonly kind: string; readonly shortName: string },
+  columns: readonly Readonly<Record<string, unknown>>[],
+  schema: Readonly<Record<string, unknown>>,
+) {
+  const { plural, kind, shortName } = names;
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: {
+      name: `${plural}.${galaxyGroup}`,
+      annotations: {
+        "api-approved.kubernetes.io": "unapproved, in the established group of tkestack/galaxy",
+      },
+    },
+    spec: {
+      group: galaxyGroup,
+      scope: "Cluster",
+      names: {
+        plural,
+        singular: kind.toLowerCase(),
+        kind,
+        listKind: `${kind}List`,
+        shortNames: [shortName],
+      },
+      versions: [
+        {
+          name: "v1alpha1",
+          served: true,
+          storage: true,
+          additionalPrinterColumns: columns,
+          schema: { openAPIV3Schema: { type: "object", ...schema } },
+        },
+      ],
+    },
+  } as const;
+}
+
+/** The CustomResourceDefinition of FloatingVIP: no status subresource, so that holder and version change in one write. */
+export const floatingVipCrd = definition(
+  { plural: "floatingvips", kind: "FloatingVIP", shortName: "fvip" },
+  [
+    { name: "Address", type: "string", jsonPath: ".spec.address" },
+    { name: "State", type: "string", jsonPath: ".status.state" },
+    { name: "Holder", type: "string", jsonPath: ".status.holder.pod" },
+    { name: "Node", type: "string", jsonPath: ".status.holder.node" },
+    { name: "Epoch", type: "integer", jsonPath: ".status.epoch" },
+    { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+    { name: "Namespace", type: "string", priority: 1, jsonPath: ".status.holder.namespace" },
+    { name: "Message", type: "string", priority: 1, jsonPath: ".status.message" },
+  ],
+  {
+    description: "A virtual address that pods claim by annotation; written by the programs alone.",
+    properties: {
+      spec: { ...open, properties: { address: text } },
+      status: {
+        ...open,
+        properties: {
+          epoch: { type: "integer", format: "int64", minimum: 0 },
+          release: { type: "string", enum: ["none", "wanted", "done"] },
+          state: { type: "string", enum: states },
+          reason: text,
+          message: text,
+          bornAt: { ...text, format: "date-time" },
+          since: { ...text, format: "date-time" },
+          holder: holderSchema,
+          next: holderSchema,
+          candidates: {
+            type: "array",
+            items: {
+              ...open,
+              properties: { namespace: text, pod: text, node: text, reason: text },
+            },
+          },
+        },
+      },
+    },
+  },
+);
+
+/** The CustomResourceDefinition of VIPPool. */
+export const vipPoolCrd = definition(
+  { plural: "vippools", kind: "VIPPool", shortName: "vipp" },
+  [
+    { name: "Ranges", type: "string", jsonPath: ".spec.ranges" },
+    { name: "Mode", type: "string", jsonPath: ".spec.mode" },
+    { name: "Loss", type: "string", jsonPath: ".spec.onControlPlaneLoss" },
+    { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+  ],
+  {
+    description: "Virtual addresses that pods of some namespaces may claim.",
+    required: ["spec"],
+    properties: {
+      spec: {
+        ...open,
+        required: ["ranges"],
+        properties: {
+          ranges: {
+            type: "array",
+            minItems: 1,
+            items: text,
+            description: "first~last, a single address, or a CIDR block.",
+          },
+          namespaces: { type: "array", items: text, description: "Without it: all." },
+          mode: { type: "string", enum: ["L2", "Route"] },
+          interfaces: { ...text, description: "Pattern of the interfaces that answer in mode L2." },
+          onControlPlaneLoss: { type: "string", enum: ["Fence", "Hold"] },
+          minReadySeconds: { type: "integer", minimum: 0, maximum: 3_600 },
+        },
+      },
+    },
+  },
+);
