@@ -74,7 +74,10 @@ export function parseVipPool(json: unknown): VipPoolParse {
       name,
       ranges,
       namespaces: namespaces === undefined ? undefined : names,
-      mode: mode === "Route" ? { kind: "Route" } : { kind: "L2", interfaces: String(interfaces) },
+      mode:
+        mode === "Route"
+          ? { kind: "Route" }
+          : { kind: "L2", interfaces: asText(interfaces) ?? "*" },
       onControlPlaneLoss: onControlPlaneLoss === "Hold" ? "Hold" : "Fence",
       minReadyMs: Number(minReadySeconds) * 1_000,
     },

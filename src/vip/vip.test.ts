@@ -1,0 +1,203 @@
+// Controller and agents together on in-memory adapters and one clock: what happens when nothing goes wrong, and the commonest failures. What
+// happens under every kind of fault is tried in sim/vip.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ip, ipRange } from "../../test/builders.ts";
+import { ManualClock } from "../adapters/memory/clock.ts";
+import { FixedLeadership } from "../adapters/memory/leadership.ts";
+import { MemoryLog } from "../adapters/memory/log.ts";
+import { MemoryVersionedStore } from "../adapters/memory/versioned-store.ts";
+import { MemoryVipGate } from "../adapters/memory/vip-gate.ts";
+import type { Ip } from "../core/ip.ts";
+import type { NodeLease, VipRecord } from "../core/vip.ts";
+import { vipTimers } from "../core/vip.ts";
+import type { VipPool } from "../core/vip-holder.ts";
+import type { KeepOutcome } from "../ports/vip-addresses.ts";
+import type { VipClaim } from "../ports/vip-claims.ts";
+import { VipAgent } from "./vip-agent.ts";
+import { VipController } from "./vip-controller.ts";
+
+const address = ip("192.0.2.50");
+
+const pool: VipPool = {
+  name: "edge",
+  ranges: [ipRange("192.0.2.50~192.0.2.60")],
+  namespaces: ["shop"],
+  mode: { kind: "Route" },
+  onControlPlaneLoss: "Fence",
+  minReadyMs: 5_000,
+};
+
+/** Two nodes with an agent each, one controller, and pods `a` on node `na` and `b` on node `nb`. */
+function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOutcome } = {}) {
+  const clock = new ManualClock();
+  const vips = new MemoryVersionedStore<Ip, VipRecord>((record) => record.ip);
+  const leases = new MemoryVersionedStore<string, NodeLease>((lease) => lease.nodeName);
+  const claims = new Map<string, VipClaim>();
+  const listeners = new Set<(ip: Ip) => void>();
+  const givenBack: Ip[] = [];
+  const tell = () => {
+    for (const listener of listeners) listener(address);
+  };
+  const change = (name: string, wish: Partial<VipClaim> | undefined) => {
+    const present = claims.get(name);
+    if (present === undefined || wish === undefined) claims.delete(name);
+    else claims.set(name, { ...present, ...wish });
+    tell();
+  };
+  for (const name of ["a", "b"]) {
+    claims.set(name, {
+      pod: { namespace: options.namespace ?? "shop", name },
+      podUid: `uid-${name}`,
+      podIps: [ip("10.0.0.1")],
+      nodeName: `n${name}`,
+      phase: "Running",
+      isReady: true,
+      readySinceMs: clock.nowMs() - 60_000,
+      isTerminating: false,
+      isNodeReady: true,
+      priority: 0,
+      preempts: false,
+      siblings: [address],
+    });
+  }
+  const log = new MemoryLog();
+  const startAgent = (nodeName: string, gate: MemoryVipGate) => {
+    const agent = new VipAgent({ nodeName, vips, leases, gate, clock, log, timers: vipTimers });
+    agent.start();
+    return agent;
+  };
+  const nodes = ["na", "nb"].map((nodeName) => {
+    const gate = new MemoryVipGate(clock);
+    return { nodeName, gate, agent: startAgent(nodeName, gate) };
+  });
+  new VipController({
+    vips,
+    leases,
+    claims: {
+      claimedIps: () => (claims.size === 0 ? [] : [address]),
+      claimsOf: () => [...claims.values()],
+      pools: () => [pool],
+      forbidden: () => [],
+      watch: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
+    addresses: {
+      keep: async () => options.keep ?? { kind: "kept" },
+      giveBack: async (given) => {
+        givenBack.push(given);
+      },
+    },
+    leadership: new FixedLeadership(),
+    clock,
+    log,
+    timers: vipTimers,
+  }).start();
+  const answering = () =>
+    nodes.filter(({ gate }) => gate.answeringNow().length > 0).map(({ nodeName }) => nodeName);
+  return { clock, vips, leases, change, tell, givenBack, nodes, startAgent, answering };
+}
+
+describe("virtual addresses", () => {
+  it("are held by one of the pods that claim them, and its node answers", async () => {
+    const { answering, clock, vips } = aCluster();
+    await clock.pass(1_000);
+    const record = vips.get(address);
+    assert.equal(record?.holder?.pod.name, "a");
+    assert.equal(record.look.state, "Held");
+    assert.deepEqual(answering(), ["na"]);
+    const { epoch } = record;
+    await clock.pass(60_000);
+    assert.equal(vips.get(address)?.epoch, epoch);
+    assert.deepEqual(answering(), ["na"]);
+  });
+
+  it("move without a revocation when the holder is not ready any more", async () => {
+    const { answering, change, clock, leases, vips } = aCluster();
+    await clock.pass(1_000);
+    change("a", { isReady: false });
+    await clock.pass(100);
+    assert.equal(vips.get(address)?.holder?.pod.name, "b");
+    assert.deepEqual(answering(), ["nb"]);
+    assert.ok(leases.all().every(({ isRevoked }) => !isRevoked));
+    change("a", { isReady: true, readySinceMs: clock.nowMs() });
+    await clock.pass(20_000);
+    assert.deepEqual(answering(), ["nb"]);
+  });
+
+  it("move when the holder's agent died, not before its kernel went silent", async () => {
+    const { answering, clock, leases, nodes, vips } = aCluster();
+    await clock.pass(1_000);
+    nodes[0]?.agent.stop();
+    await clock.pass(2_000);
+    assert.deepEqual(answering(), ["na"]);
+    await clock.pass(2_500);
+    assert.equal(leases.get("na")?.isRevoked, true);
+    assert.equal(vips.get(address)?.holder?.pod.name, "b");
+    assert.deepEqual(answering(), ["nb"]);
+  });
+
+  it("are nobody's when no pod may hold them, with the reason, and somebody's at once when one may", async () => {
+    const { answering, change, clock, vips } = aCluster();
+    await clock.pass(1_000);
+    change("a", { isReady: false });
+    change("b", { isTerminating: true });
+    await clock.pass(1_000);
+    const { look, holder } = vips.get(address) ?? assert.fail("there is a record");
+    assert.equal(holder, undefined);
+    assert.equal(look.state, "Unheld");
+    assert.match(look.message, /shop\/a: PodNotReady, shop\/b: PodTerminating/);
+    assert.deepEqual(answering(), []);
+    change("a", { isReady: true, readySinceMs: clock.nowMs() });
+    await clock.pass(500);
+    assert.deepEqual(answering(), ["na"]);
+  });
+
+  it("are given back, and their record removed, when nobody claims them any more", async () => {
+    const { answering, change, clock, givenBack, vips } = aCluster();
+    await clock.pass(1_000);
+    change("a", undefined);
+    change("b", undefined);
+    await clock.pass(3_000);
+    assert.deepEqual(answering(), []);
+    assert.equal(vips.get(address), undefined);
+    assert.deepEqual(givenBack, [address]);
+  });
+
+  it("are rejected for a namespace that their pool does not allow", async () => {
+    const { answering, clock, vips } = aCluster({ namespace: "other" });
+    await clock.pass(3_000);
+    assert.equal(vips.get(address)?.look.state, "Rejected");
+    assert.equal(vips.get(address)?.look.reason, "NamespaceNotAllowed");
+    assert.deepEqual(answering(), []);
+  });
+
+  it("are rejected while they are a pod's own address", async () => {
+    const { answering, clock, vips } = aCluster({ keep: { kind: "in use", by: "pod db/db-0" } });
+    await clock.pass(3_000);
+    const look = vips.get(address)?.look;
+    assert.equal(look?.reason, "AddressInUse");
+    assert.match(look.message, /belongs to pod db\/db-0; claim another address/);
+    assert.deepEqual(answering(), []);
+  });
+
+  it("come back to the same pod when its agent starts again, with a new session and epoch", async () => {
+    const { answering, clock, leases, nodes, startAgent, vips } = aCluster();
+    await clock.pass(1_000);
+    const before = vips.get(address)?.holder ?? assert.fail("somebody holds it");
+    const epoch = vips.get(address)?.epoch ?? 0;
+    const [first] = nodes;
+    assert.ok(first !== undefined);
+    first.agent.stop();
+    startAgent(first.nodeName, first.gate);
+    await clock.pass(5_000);
+    assert.deepEqual(answering(), ["na"]);
+    const after = vips.get(address);
+    assert.equal(after?.holder?.podUid, before.podUid);
+    assert.ok(after.holder.session > before.session && after.epoch > epoch);
+    assert.equal(leases.get("na")?.isRevoked, false);
+  });
+});
