@@ -19,6 +19,8 @@ type Node = {
   readonly options: readonly Flag[];
   /** Values of the first argument, where there is a fixed set. */
   readonly values: readonly string[];
+  /** An argument is a file; other arguments, as addresses, cannot be guessed. */
+  readonly takesFile: boolean;
 };
 
 type Flag = {
@@ -64,10 +66,11 @@ function nodesOf(command: Command, path: readonly string[]): Node[] {
       path: path.join(" "),
       children: children.map((child) => ({
         name: child.name(),
-        summary: plain(child.description()),
+        summary: firstLine(child.description()),
       })),
       options: [...own, ...shared].filter((option) => !option.hidden).map(flagOf),
       values: command.registeredArguments[0]?.argChoices ?? [],
+      takesFile: command.registeredArguments.some((argument) => argument.name() === "FILE"),
     },
     ...children.flatMap((child) => nodesOf(child, [...path, child.name()])),
   ];
@@ -83,16 +86,15 @@ function flagOf(option: Option): Flag {
   return {
     long: option.long ?? "",
     short: option.short,
-    summary: plain(option.description),
+    summary: firstLine(option.description),
     takesValue: option.required || option.optional,
     isFile: /FILE/.test(option.flags),
     values: option.argChoices ?? [],
   };
 }
 
-/** Text that every shell takes between single quotes. */
-function plain(text: string): string {
-  return text.replace(/['"`$\\[\]:]/g, " ").split("\n")[0] ?? "";
+function firstLine(text: string): string {
+  return text.split("\n")[0] ?? "";
 }
 
 function bashScript(name: string, nodes: readonly Node[]): string {
@@ -145,8 +147,12 @@ ${nodes
   .map((node) => `    "${node.path}") COMPREPLY=($(compgen -W "${words(node)}" -- "$current")) ;;`)
   .join("\n")}
   esac
-  # A command that takes a file, or an address that cannot be guessed.
-  if [[ \${#COMPREPLY[@]} -eq 0 && "$current" != -* ]]; then COMPREPLY=($(compgen -f -- "$current")); fi
+  case "$path" in
+    ${nodes
+      .filter((node) => node.takesFile)
+      .map(({ path }) => `"${path}"`)
+      .join("|")}) if [[ "$current" != -* ]]; then COMPREPLY=($(compgen -f -- "$current")); fi ;;
+  esac
 }
 complete -F _${name} ${name}
 `;
@@ -163,22 +169,28 @@ function zshScript(name: string, nodes: readonly Node[]): string {
         : flag.isFile
           ? ":file:_files"
           : ":value: ";
-    return [flag.long, ...(flag.short === undefined ? [] : [flag.short])].map(
-      (text) => `'${text}[${flag.summary}]${value}'`,
+    // With "=", zsh takes the value of a long option from the same word, too.
+    const long = flag.takesValue ? `${flag.long}=` : flag.long;
+    return [long, ...(flag.short === undefined ? [] : [flag.short])].map(
+      (text) => `'${text}[${zshText(flag.summary)}]${value}'`,
     );
   };
   const bodies = nodes.map((node) => {
     const specs = node.options.flatMap(spec);
     if (node.children.length === 0) {
       const rest =
-        node.values.length > 0 ? `'1:value:(${node.values.join(" ")})'` : "'*:value:_files'";
+        node.values.length > 0
+          ? `'1:value:(${node.values.join(" ")})'`
+          : node.takesFile
+            ? "'*:file:_files'"
+            : "'*:argument: '";
       return `${functionOf(node.path)}() {\n  _arguments -s ${[...specs, rest].join(" \\\n    ")}\n}`;
     }
     return `${functionOf(node.path)}() {
   local line state
   local -a commands
-  commands=(${node.children.map((child) => `'${child.name}:${child.summary}'`).join(" ")})
-  _arguments -s -C ${[...specs, "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n    ")}
+  commands=(${node.children.map((child) => `'${child.name}:${zshText(child.summary)}'`).join(" ")})
+  _arguments -s -C -A '-*' ${[...specs, "'1:command:->command'", "'*::argument:->argument'"].join(" \\\n    ")}
   case "$state" in
     command) _describe command commands ;;
     argument)
@@ -197,32 +209,67 @@ ${node.children
 # zsh completion for ${name}; load it with: source <(${name} completion zsh)
 ${bodies.join("\n\n")}
 
-if [ "$funcstack[1]" = "_${name}" ]; then _${name} "$@"; else compdef _${name} ${name}; fi
+if [ "$funcstack[1]" = "_${name}" ]; then ${functionOf("")} "$@"; else compdef ${functionOf("")} ${name}; fi
 `;
+}
+
+/** Text of a description inside a single-quoted specification of zsh's _arguments or _describe. */
+function zshText(text: string): string {
+  return text.replace(/[\\[\]:]/g, "\\$&").replaceAll("'", "'\\''");
 }
 
 function fishScript(name: string, nodes: readonly Node[]): string {
   const root = nodes[0] as Node;
+  const reached = `__${name.replaceAll("-", "_")}_reached`;
+  const valued = new Set(
+    nodes.flatMap(({ options }) =>
+      options
+        .filter((flag) => flag.takesValue)
+        .flatMap(({ long, short }) => (short === undefined ? [long] : [long, short])),
+    ),
+  );
   const lines = [
     `# fish completion for ${name}; load it with: ${name} completion fish | source`,
+    `function ${reached} -d 'Whether the words so far lead to exactly this command'
+  set -l path
+  set -l skip 0
+  for word in (commandline -opc)[2..-1]
+    if test $skip = 1
+      set skip 0
+      continue
+    end
+    switch $word
+      case ${[...valued].join(" ")}
+        set skip 1
+      case '-*'
+      case '*'
+        set -l next $path $word
+        if contains -- "$next" ${nodes
+          .filter(({ path }) => path !== "")
+          .map(({ path }) => `'${path}'`)
+          .join(" ")}
+          set path $next
+        end
+    end
+  end
+  test "$path" = "$argv[1]"
+end`,
     `complete -c ${name} -f`,
     ...root.options.map((flag) => `complete -c ${name} ${fishFlag(flag)}`),
   ];
   for (const node of nodes) {
-    const condition = fishCondition(node, nodes);
+    const when = `complete -c ${name} -n '${reached} "${node.path}"'`;
     for (const { name: child, summary } of node.children) {
-      lines.push(`complete -c ${name} -n '${condition}' -a ${child} -d '${summary}'`);
+      lines.push(`${when} -a ${child} -d '${fishText(summary)}'`);
     }
-    if (node.values.length > 0) {
-      lines.push(`complete -c ${name} -n '${condition}' -a '${node.values.join(" ")}'`);
-    }
+    if (node.values.length > 0) lines.push(`${when} -a '${node.values.join(" ")}'`);
     if (node === root) continue;
     for (const flag of node.options.filter(
       ({ long }) => !root.options.some((o) => o.long === long),
     )) {
-      lines.push(`complete -c ${name} -n '${condition}' ${fishFlag(flag)}`);
+      lines.push(`${when} ${fishFlag(flag)}`);
     }
-    if (node.children.length === 0) lines.push(`complete -c ${name} -n '${condition}' -F`);
+    if (node.takesFile) lines.push(`${when} -F`);
   }
   return `${lines.join("\n")}\n`;
 }
@@ -231,22 +278,16 @@ function fishFlag(flag: Flag): string {
   return [
     `-l ${flag.long.replace(/^--/, "")}`,
     flag.short === undefined ? "" : `-s ${flag.short.slice(1)}`,
-    flag.takesValue ? "-r" : "",
+    // -x: a value and no files.
+    flag.takesValue ? (flag.isFile ? "-r -F" : "-x") : "",
     flag.values.length > 0 ? `-a '${flag.values.join(" ")}'` : "",
-    flag.isFile ? "-F" : "",
-    `-d '${flag.summary}'`,
+    `-d '${fishText(flag.summary)}'`,
   ]
     .filter((part) => part !== "")
     .join(" ");
 }
 
-/** When the words so far are exactly this command. */
-function fishCondition(node: Node, nodes: readonly Node[]): string {
-  if (node.path === "") return "__fish_use_subcommand";
-  const seen = node.path.split(" ").map((word) => `__fish_seen_subcommand_from ${word}`);
-  const children = nodes.find(({ path }) => path === node.path)?.children ?? [];
-  const below = children.map(({ name }) => name).join(" ");
-  return [...seen, ...(below === "" ? [] : [`not __fish_seen_subcommand_from ${below}`])].join(
-    "; and ",
-  );
+/** Text between single quotes of fish. */
+function fishText(text: string): string {
+  return text.replace(/['\\]/g, "\\$&");
 }
