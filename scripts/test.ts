@@ -20,6 +20,9 @@ const COUNTERS = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "to
  */
 const SILENCE_LIMIT_MS = { unit: 400_000, e2e: 1_900_000 };
 
+/** A test or group of tests that was left out: its name, and why. */
+const LEFT_OUT = /^\s*﹣ (.*) \([\d.]+ms\)(?: # (.*))?$/;
+
 /** How a test fails whose audit went on finding something (test/control-plane/audit.ts). */
 const AUDIT_FINDING = /waited \d+ ms for a clean audit/;
 
@@ -60,6 +63,7 @@ async function runTests(
   }, silenceLimitMs);
   const counters = new Map<string, number>();
   const failedFiles = new Set<string>();
+  const leftOut: string[] = [];
   let auditFailed = false;
   for await (const line of createInterface({ input: child.stdout })) {
     console.log(line);
@@ -69,9 +73,13 @@ async function runTests(
     if (name !== undefined && COUNTERS.includes(name)) counters.set(name, Number(value));
     const failed = /^test at (\S+\.test\.ts):\d+:\d+$/.exec(line)?.[1];
     if (failed !== undefined) failedFiles.add(failed);
+    const [, left, reason] = LEFT_OUT.exec(line) ?? [];
+    if (left !== undefined) leftOut.push(`left out: ${left}: ${reason ?? "no reason given"}`);
     if (AUDIT_FINDING.test(line)) auditFailed = true;
   }
   const passed = await ended;
+  // Once more at the end: thousands of lines up, nobody reads why.
+  for (const line of leftOut) console.log(line);
   clearTimeout(watchdog);
   if (silent) {
     console.error(
