@@ -1,4 +1,4 @@
-// The documents of the API about itself: Swagger 1.2 against the established one, OpenAPI 3.1 against its own references, the page.
+// The documents of the API about itself: Swagger 1.2 against both established ones, OpenAPI 3.1 against its own references, the page.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
@@ -7,19 +7,16 @@ import { aPodSubnet } from "../builders.ts";
 
 type Json = { readonly [name: string]: Json } & readonly Json[] & string;
 
-/** The newer established document without its prose: operations and models. */
-const established = JSON.parse(
-  readFileSync(new URL("established-swagger.json", import.meta.url), "utf8"),
-) as {
+/** An established document without its prose: operations and models. The older one is a table and leaves some members out. */
+type Established = {
   readonly operations: readonly {
     readonly path: string;
     readonly method: string;
-    readonly nickname: string;
-    readonly type: string;
     readonly parameters: readonly { readonly name: string }[];
-    readonly responseMessages: readonly { readonly code: number }[];
-    readonly produces: readonly string[];
-    readonly consumes: readonly string[];
+    readonly responseMessages: readonly {
+      readonly code: number;
+      readonly responseModel?: string;
+    }[];
   }[];
   readonly models: Readonly<
     Record<
@@ -33,10 +30,19 @@ const established = JSON.parse(
   >;
 };
 
-/** What the older document has and the newer one has not. */
-const older = {
-  parameters: { "GET /v1/ip": ["isDeployment"] },
-  properties: { "api.FloatingIP": ["attr", "isDeployment"] },
+function read(name: string): Established {
+  return JSON.parse(readFileSync(new URL(name, import.meta.url), "utf8"));
+}
+
+const newer = read("established-swagger.json");
+const older = read("established-swagger-older.json");
+
+/** Where the older document says otherwise than the newer one, which holds: no document can say both. */
+const replaced = {
+  /** Answers whose model has become another one that has everything of the former. */
+  answers: { "POST /v1/pool 200": "api.UpdatePoolResp" } as Readonly<Record<string, string>>,
+  /** Properties that are not there in every answer any more. */
+  required: ["api.FloatingIP.attr"],
 };
 
 /** Every member of `expected` is in `actual` with the same value; lists are equal. */
@@ -58,56 +64,120 @@ describe("the documents", () => {
   });
   after(() => api.close());
 
-  test("Swagger 1.2 has every established operation with its parameters and answers", async () => {
-    const { status, body } = await api.call("/apidocs.json/v1");
-    assert.equal(status, 200);
-    assert.equal(body.swaggerVersion, "1.2");
-    assert.equal(body.resourcePath, "/v1");
-    assert.equal(body.basePath, api.url);
-    for (const expected of established.operations) {
-      const where = `${expected.method} ${expected.path}`;
-      const paths = body.apis as readonly Json[];
-      const path = paths.find((found) => found["path"] === expected.path);
-      const operations = (path?.["operations"] ?? []) as readonly Json[];
-      const operation = operations.find((found) => found["method"] === expected.method);
-      assert.ok(operation !== undefined, where);
-      const { parameters, responseMessages, path: _, ...rest } = expected;
-      assertWithin(operation, rest, where);
-      for (const parameter of parameters) {
-        const found = (operation["parameters"] as readonly Json[]).find(
-          ({ name }) => name === (parameter.name as unknown),
-        );
-        assertWithin(found, parameter, `${where} ${parameter.name}`);
+  for (const [age, established] of [
+    ["newer", newer],
+    ["older", older],
+  ] as const) {
+    test(`Swagger 1.2 has every operation of the ${age} document with its parameters and answers`, async () => {
+      const { status, body } = await api.call("/apidocs.json/v1");
+      assert.equal(status, 200);
+      assert.equal(body.swaggerVersion, "1.2");
+      assert.equal(body.resourcePath, "/v1");
+      assert.equal(body.basePath, api.url);
+      assert.ok(established.operations.length === 5);
+      for (const expected of established.operations) {
+        const where = `${expected.method} ${expected.path}`;
+        const paths = body.apis as readonly Json[];
+        const path = paths.find((found) => found["path"] === expected.path);
+        const operations = (path?.["operations"] ?? []) as readonly Json[];
+        const operation = operations.find((found) => found["method"] === expected.method);
+        assert.ok(operation !== undefined, where);
+        const { parameters, responseMessages, path: _, ...rest } = expected;
+        assertWithin(operation, rest, where);
+        const served = operation["parameters"] as readonly Json[];
+        for (const parameter of parameters) {
+          const found = served.find(({ name }) => name === (parameter.name as unknown));
+          assertWithin(found, parameter, `${where} ${parameter.name}`);
+        }
+        for (const { name, required } of served) {
+          const isKnown = parameters.some((parameter) => parameter.name === (name as unknown));
+          assert.ok(isKnown || (required as unknown) === false, `${where} asks for ${name}`);
+        }
+        for (const message of responseMessages) {
+          const answer = `${where} ${message.code}`;
+          const found = (operation["responseMessages"] as readonly Json[]).find(
+            ({ code }) => code === (message.code as unknown),
+          );
+          const other = established === older ? replaced.answers[answer] : undefined;
+          if (other === undefined) {
+            assertWithin(found, message, answer);
+            continue;
+          }
+          assertWithin(found, { ...message, responseModel: other }, answer);
+          const former = established.models[message.responseModel ?? ""];
+          assert.ok(former !== undefined, answer);
+          assertWithin(body.models[other].properties, former.properties, answer);
+          for (const name of former.required ?? [])
+            assert.ok(body.models[other].required.includes(name), `${answer} ${name}`);
+        }
       }
-      for (const message of responseMessages) {
-        const found = (operation["responseMessages"] as readonly Json[]).find(
-          ({ code }) => code === (message.code as unknown),
-        );
-        assertWithin(found, message, `${where} ${message.code}`);
+    });
+
+    test(`Swagger 1.2 has every model of the ${age} document with its properties`, async () => {
+      const { body } = await api.call("/apidocs.json/v1");
+      assert.ok(Object.keys(established.models).length >= 9);
+      for (const [id, expected] of Object.entries(established.models)) {
+        const model = body.models[id];
+        assert.ok(model !== undefined, id);
+        assert.equal(model.id, id);
+        assertWithin(model.properties, expected.properties, id);
+        for (const name of expected.required ?? []) {
+          const where = `${id}.${name}`;
+          const isReplaced = established === older && replaced.required.includes(where);
+          assert.equal((model.required ?? []).includes(name), !isReplaced, where);
+        }
       }
-      for (const name of older.parameters[where as "GET /v1/ip"] ?? []) {
-        assert.ok(
-          (operation["parameters"] as readonly Json[]).some((found) => found["name"] === name),
-        );
+    });
+  }
+
+  test("Swagger 1.2 asks for no more of an established model than the newer document", async () => {
+    const { body } = await api.call("/apidocs.json/v1");
+    for (const [id, { required = [] }] of Object.entries(newer.models)) {
+      for (const name of body.models[id].required ?? []) {
+        assert.ok(required.includes(name), `${id}.${name}`);
       }
     }
   });
 
-  test("Swagger 1.2 has every established model with its properties, and asks for no more of them", async () => {
-    const { body } = await api.call("/apidocs.json/v1");
-    for (const [id, expected] of Object.entries(established.models)) {
-      const model = body.models[id];
-      assert.ok(model !== undefined, id);
-      assert.equal(model.id, id);
-      assertWithin(model.properties, expected.properties, id);
-      const required = new Set(expected.required ?? []);
-      for (const name of model.required ?? []) assert.ok(required.has(name), `${id}.${name}`);
-      for (const name of required)
-        assert.ok((model.required ?? []).includes(name), `${id}.${name}`);
-    }
-    for (const [id, names] of Object.entries(older.properties)) {
-      for (const name of names) assert.ok(Object.hasOwn(body.models[id].properties, name), name);
-    }
+  test("a client made from the older document is understood", async () => {
+    const query = older.operations[0]?.parameters.map(({ name }) => name) ?? [];
+    const values: Record<string, string> = {
+      isDeployment: "true",
+      page: "0",
+      size: "10",
+      sort: "ip asc",
+    };
+    const search = new URLSearchParams(
+      Object.fromEntries(query.map((name) => [name, values[name] ?? "x"])),
+    );
+    const list = await api.call(`/v1/ip?${search}`);
+    assert.deepEqual([list.status, list.body.content], [200, []]);
+    // It knows nothing of preAllocateIP.
+    const pool = await api.call("/v1/pool", { body: { name: "older", size: 2 } });
+    assert.deepEqual([pool.status, pool.body.code], [200, 200]);
+    const shown = await api.call("/v1/pool/older");
+    assert.deepEqual([shown.status, shown.body.pool.size], [200, 2]);
+    // It sends back what it was shown, attr and all.
+    const ips = [
+      {
+        attr: "",
+        ip: "10.49.27.2",
+        isDeployment: false,
+        policy: 0,
+        namespace: "default",
+        appName: "sts",
+        podName: "sts-0",
+        poolName: "",
+        releasable: true,
+        status: "Deleted",
+        updateTime: "2019-10-10T08:37:13.498446133Z",
+      },
+    ];
+    const known = Object.keys(older.models["api.FloatingIP"]?.properties ?? {});
+    assert.deepEqual(Object.keys(ips[0] ?? {}).toSorted(), known.toSorted());
+    const release = await api.call("/v1/ip", { body: { ips } });
+    assert.deepEqual([release.status, release.body.unreleased], [202, ["10.49.27.2"]]);
+    assert.equal((await api.call("/v1/pool/older", { method: "DELETE" })).status, 200);
   });
 
   test("the resource listing names the declaration", async () => {
