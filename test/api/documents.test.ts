@@ -150,7 +150,7 @@ describe("the documents", () => {
     const search = new URLSearchParams(
       Object.fromEntries(query.map((name) => [name, values[name] ?? "x"])),
     );
-    const list = await api.call(`/v1/ip?${search}`);
+    const list = await api.call(`/v1/ip?${search.toString()}`);
     assert.deepEqual([list.status, list.body.content], [200, []]);
     // It knows nothing of preAllocateIP.
     const pool = await api.call("/v1/pool", { body: { name: "older", size: 2 } });
