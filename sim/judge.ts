@@ -341,6 +341,11 @@ export class Judge {
     this.#lookAtCount(pod);
     this.#lookAtExpectation(pod);
     for (const ip of facts.assignedIps) {
+      // An operator who wrote another policy into the record during the bind has taken it out of what the pod was promised.
+      if ((this.#api.get("records", ip)?.policy ?? facts.policy) !== facts.policy) {
+        this.#promises.delete(ip);
+        continue;
+      }
       this.#promises.set(ip, {
         podKey: key,
         workload: this.#workloadRefOf(pod),
@@ -493,10 +498,11 @@ export class Judge {
     const sizes = this.#poolSizes.get(pool)?.since(this.#api.nowMs() - graceMs) ?? [undefined];
     if (sizes.includes(undefined)) return;
     const most = Math.max(...sizes.map((size) => size ?? 0));
-    // What left the configuration is on its way out, and what was being released may be back when that failed.
-    const topology = this.#topologies.since(this.#api.nowMs())[0];
+    // What left the configuration is on its way out, also when it was back a moment later: its release was under way by then. And what was
+    // being released may be back when that failed.
+    const topologies = this.#topologies.since(this.#api.nowMs() - graceMs);
     const isOnItsWayOut = (ip: Ip) =>
-      topology?.isConfigured(ip) !== true ||
+      topologies.some((topology) => topology?.isConfigured(ip) !== true) ||
       (this.#looseness.failedMs?.(ip) ?? Number.NEGATIVE_INFINITY) > this.#api.nowMs() - graceMs;
     const count = this.#api
       .list("records")
