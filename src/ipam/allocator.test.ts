@@ -138,10 +138,42 @@ describe("take and give back (rules 1 and 2)", () => {
     cluster.freezeCache();
     const gone = await taken(allocator, wish());
     await allocator.release(gone, "test");
-    allocator.observe({ kind: "changed", allocation: gone });
+    allocator.observe({ kind: "changed", allocation: { ...gone, version: "0" } });
     assert.deepEqual(await allocator.take(wish()), { kind: "lost", ip: first });
     await settle();
     assert.equal(free().includes(first), true);
+  });
+
+  it("takes an address from nobody for an old event of the very record that it removed, seed 502805", async () => {
+    const { allocator, cluster, calls, clock } = aProcess();
+    cluster.freezeCache();
+    const gone = await taken(allocator, wish());
+    await allocator.release(gone, "test");
+    allocator.hold({
+      podUid: "uid-ns1-pod2",
+      pod: aPod({ name: "pod2" }).id,
+      workload: undefined,
+      pool: undefined,
+      byZone: new Map([["0", [first]]]),
+      expiresAtMs: clock.nowMs() + 15_000,
+    });
+    allocator.observe({ kind: "changed", allocation: gone });
+    assert.equal(allocator.view.heldBy(first), "uid-ns1-pod2");
+    assert.equal((await allocator.take(wish({ pod: "pod2" }))).kind, "taken");
+    await settle();
+    assert.deepEqual(calls, ["create", "remove", "create"]);
+  });
+
+  it("believes that a record is there again when its removal was confirmed long ago", async () => {
+    const { allocator, cluster, clock } = aProcess();
+    cluster.freezeCache();
+    const gone = await taken(allocator, wish());
+    await allocator.release(gone, "test");
+    clock.advance(60_000);
+    cluster.records.set(first, gone);
+    allocator.observe({ kind: "changed", allocation: gone });
+    await settle();
+    assert.equal(allocator.view.get(first)?.podUid, "uid-ns1-pod1");
   });
 
   it("wakes who waits for a write when it ends", async () => {

@@ -77,6 +77,9 @@ const followerMemoryMs = 120_000;
 /** How long it is remembered that a pod gave up an address: longer than a watch of pods may show it alive after that. */
 const givenUpMemoryMs = 120_000;
 
+/** How long it is remembered which record was removed: longer than an unbroken watch of records is behind. */
+const removedMemoryMs = 30_000;
+
 /** Pause before records are compared again that could not be read. */
 const reconcileRetryMs = 1_000;
 
@@ -94,6 +97,8 @@ export class Allocator {
   readonly #unread = new Set<Ip>();
   /** When pods, known to be gone or without the address, gave it up; by uid and address, the oldest first. */
   readonly #givenUpMs = new Map<string, number>();
+  /** When this process removed records, confirmed by the store; by address and version, the oldest first. */
+  readonly #removedMs = new Map<string, number>();
   /** Who waits for a promise to end. */
   readonly #promiseWaiters = new Set<() => void>();
   /** What the watch showed while all records were being read; undefined when they are not. */
@@ -250,6 +255,24 @@ export class Allocator {
       this.#givenUpMs.delete(key);
     }
     this.#givenUpMs.set(`${podUid} ${ip}`, nowMs);
+  }
+
+  #noteRemoved({ ip, version }: Allocation): void {
+    const nowMs = this.#ports.clock.nowMs();
+    for (const [key, atMs] of this.#removedMs) {
+      if (nowMs - atMs < removedMemoryMs) break;
+      this.#removedMs.delete(key);
+    }
+    this.#removedMs.set(`${ip} ${version}`, nowMs);
+  }
+
+  /**
+   * Whether this very version of the record was removed by this process a moment ago. The store removed it by its version, and gives no
+   * version twice: such an event is an old one, and must not take the address from a pod that it is promised to by now.
+   */
+  #wasRemoved({ ip, version }: Allocation): boolean {
+    const atMs = this.#removedMs.get(`${ip} ${version}`);
+    return atMs !== undefined && this.#ports.clock.nowMs() - atMs < removedMemoryMs;
   }
 
   /** Gives up what was promised to a pod. */
@@ -456,6 +479,7 @@ export class Allocator {
         if (found !== "unknown") this.#settle(ip, allocation, found);
         return "changed";
       }
+      if (outcome.kind === "removed") this.#noteRemoved(allocation);
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
         this.#table.setPhase(ip, "idle");
@@ -608,7 +632,7 @@ export class Allocator {
     const current = this.#table.get(ip);
     const phase = this.#table.phaseOf(ip);
     if (current === undefined) {
-      if (event.kind === "removed") return;
+      if (event.kind === "removed" || this.#wasRemoved(event.allocation)) return;
       if (this.#isFollower) this.#adopt(event.allocation);
       else void this.#confirm(event.allocation);
       return;
