@@ -128,6 +128,7 @@ export class Scheduler {
   #next(): void {
     const nowMs = this.#clock.nowMs();
     let soonestMs = Number.POSITIVE_INFINITY;
+    let first: { readonly key: string; readonly pod: SimPod } | undefined;
     for (const [key, waiting] of this.#waiting) {
       if (this.#binding.has(key)) continue;
       if (waiting.notBeforeMs > nowMs) {
@@ -136,6 +137,11 @@ export class Scheduler {
       }
       const pod = this.#api.get("pods", key);
       if (pod === undefined) continue;
+      // As kube-scheduler does it: who makes room by preemption must not lose it to those before which it is served.
+      if (first === undefined || pod.priority > first.pod.priority) first = { key, pod };
+    }
+    if (first !== undefined) {
+      const { key, pod } = first;
       this.#isBusy = true;
       void this.#cycle(key, pod).then((isPlaced) => {
         this.#isBusy = false;
