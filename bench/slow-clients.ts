@@ -3,12 +3,11 @@
 
 import { connect, type Socket } from "node:net";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { createApiRoutes } from "../src/adapters/http/api/api-routes.ts";
 import { eventRoutes, openEventStream } from "../src/adapters/http/api/event-routes.ts";
-import { createApiServer } from "../src/adapters/http/api-server.ts";
 import { FixedLeadership } from "../src/adapters/memory/leadership.ts";
 import { MemoryPoolStore } from "../src/adapters/memory/pool-store.ts";
 import { podIdText } from "../src/core/owner.ts";
+import { apiOver } from "./measure/api-plane.ts";
 import { benchmark, type Findings, type Mode } from "./measure/benchmark.ts";
 import { ExtenderClient } from "./measure/extender-client.ts";
 import type { MemoryControlPlane } from "./measure/memory-control-plane.ts";
@@ -16,7 +15,6 @@ import {
   podFacts,
   putMember,
   putWorkload,
-  quietLog,
   startMemoryControlPlane,
 } from "./measure/memory-control-plane.ts";
 import type { PopulationWorkload } from "./measure/population.ts";
@@ -74,29 +72,7 @@ async function measure(mode: Mode): Promise<Findings> {
   const { service, cluster } = plane;
   const leadership = new FixedLeadership();
   const stream = openEventStream({ service, pools: new MemoryPoolStore(cluster), leadership });
-  const fine = () => undefined;
-  const api = createApiServer({
-    health: { livenessProblem: fine, healthProblem: fine, readinessProblem: fine },
-    metrics: { contentType: "text/plain", text: async () => "" },
-    log: quietLog,
-    api: {
-      routes: createApiRoutes({
-        service,
-        process: {
-          version: "bench",
-          instance: "bench",
-          mode: "embedded",
-          startedAtMs: 0,
-          configurationSource: "bench",
-          leadership,
-          nowMs: () => Date.now(),
-        },
-        more: eventRoutes(stream),
-      }),
-      readProblem: fine,
-      changeProblem: fine,
-    },
-  });
+  const api = apiOver({ service, leadership, more: eventRoutes(stream) });
   const apiPort = await api.listen({ host: "127.0.0.1", port: 0 });
   const names = JSON.stringify(Array.from({ length: nodes }, (_, index) => nodeOf(index).name));
   const bodies = pods.map((pod) => `{"Pod":${pod},"Nodes":null,"NodeNames":${names}}`);

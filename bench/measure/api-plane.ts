@@ -1,12 +1,14 @@
 // The HTTP API over a filled control plane in memory, for the benchmarks that ask it. Not the questions.
 
 import { createApiRoutes } from "../../src/adapters/http/api/api-routes.ts";
+import type { Route } from "../../src/adapters/http/api/route.ts";
 import { createApiServer } from "../../src/adapters/http/api-server.ts";
 import type { Door } from "../../src/adapters/http/http-door.ts";
 import type { PageFiles } from "../../src/adapters/http/page-files.ts";
 import { MemoryCluster } from "../../src/adapters/memory/cluster.ts";
 import type { Owner } from "../../src/core/owner.ts";
 import type { IpamService } from "../../src/ipam/ipam-service.ts";
+import type { Leadership } from "../../src/ports/leadership.ts";
 import {
   createMemoryService,
   putMember,
@@ -39,10 +41,26 @@ export async function startApiPlane(count: number, page?: PageFiles): Promise<Ap
   }
   if (some === undefined) throw new RangeError("a population has a member");
   const { service, leadership } = createMemoryService(cluster);
-  const health = () => undefined;
-  const door = createApiServer({
+  const door = apiOver({ service, leadership, page });
+  const port = await door.listen({ host: "127.0.0.1", port: 0 });
+  service.start();
+  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
+  await service.startLeading();
+  return { door, port, service, some };
+}
+
+/** The API port over a control plane that is well; `more` are routes of one benchmark only. It listens when told to. */
+export function apiOver(parts: {
+  readonly service: IpamService;
+  readonly leadership: Leadership;
+  readonly page?: PageFiles | undefined;
+  readonly more?: readonly Route[];
+}): Door {
+  const { service, leadership, page, more } = parts;
+  const fine = () => undefined;
+  return createApiServer({
     page,
-    health: { livenessProblem: health, healthProblem: health, readinessProblem: health },
+    health: { livenessProblem: fine, healthProblem: fine, readinessProblem: fine },
     metrics: { contentType: "text/plain", text: async () => "" },
     log: quietLog,
     api: {
@@ -57,16 +75,12 @@ export async function startApiPlane(count: number, page?: PageFiles): Promise<Ap
           leadership,
           nowMs: () => Date.now(),
         },
+        ...(more === undefined ? {} : { more }),
       }),
-      readProblem: () => undefined,
-      changeProblem: () => undefined,
+      readProblem: fine,
+      changeProblem: fine,
     },
   });
-  const port = await door.listen({ host: "127.0.0.1", port: 0 });
-  service.start();
-  service.configure({ kind: "valid", subnets: configuredSubnets(), warnings: [] }, undefined);
-  await service.startLeading();
-  return { door, port, service, some };
 }
 
 /** Every fiftieth address that is kept for a pod's name belongs to a pool, too, so that a filter by pool finds something. */
