@@ -4,7 +4,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
-import { access, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -179,30 +179,79 @@ export async function locateProgram(
   if (await holdsAll(dirname(file), [basename(file)])) {
     return { kind: "found", file };
   }
-  if (!(await canRun("apt-get")) || !(await canRun("dpkg"))) {
-    return {
-      kind: "missing",
-      because: `${name} is not in PATH, and without apt-get and dpkg it cannot be fetched; install ${name}`,
-    };
+  const lack = await unpackDebianPackages([debianPackage], target);
+  return lack === undefined
+    ? { kind: "found", file }
+    : { kind: "missing", because: `${name} is not in PATH and ${lack}` };
+}
+
+/**
+ * A program from PATH, else from Debian packages unpacked into the cache folder: that of the program, and those of libraries that this
+ * machine may lack. What is found then is a script of the same name, alone in its folder, that starts the program with them.
+ */
+export async function locateProgramWithLibraries(
+  name: string,
+  debianPackages: readonly [string, ...string[]],
+  pathInPackage: string,
+): Promise<FoundFile | NoBinaries> {
+  for (const folder of (process.env.PATH ?? "").split(":")) {
+    if (folder !== "" && (await holdsAll(folder, [name]))) {
+      return { kind: "found", file: join(folder, name) };
+    }
   }
-  progress(`fetching Debian's ${debianPackage} into ${target} (once)`);
+  const target = join(cacheFolder(), `debian-${debianPackages[0]}-with-libraries`);
+  const file = join(target, "start", name);
+  if (await holdsAll(dirname(file), [name])) {
+    return { kind: "found", file };
+  }
+  const lack = await unpackDebianPackages(debianPackages, target, async (unfinished) => {
+    const folders: string[] = [];
+    for (const folder of ["lib", "usr/lib"]) {
+      const names = await readdir(join(unfinished, folder)).catch(() => []);
+      folders.push(
+        ...names.filter((each) => each.endsWith("-linux-gnu")).map((each) => join(folder, each)),
+      );
+    }
+    const path = folders.map((folder) => join(target, folder)).join(":");
+    await mkdir(join(unfinished, "start"));
+    await writeFile(
+      join(unfinished, "start", name),
+      `#!/bin/sh\nLD_LIBRARY_PATH='${path}' exec '${join(target, pathInPackage)}' "$@"\n`,
+      { mode: 0o755 },
+    );
+  });
+  return lack === undefined
+    ? { kind: "found", file }
+    : { kind: "missing", because: `${name} is not in PATH and ${lack}` };
+}
+
+/** Unpacks packages into one folder, and `finish`es it before anybody sees it. @returns why it could not be done, if so */
+async function unpackDebianPackages(
+  names: readonly string[],
+  target: string,
+  finish: (unfinished: string) => Promise<void> = async () => {},
+): Promise<string | undefined> {
+  if (!(await canRun("apt-get")) || !(await canRun("dpkg"))) {
+    return "without apt-get and dpkg it cannot be fetched; install it";
+  }
+  progress(`fetching Debian's ${names.join(", ")} into ${target} (once)`);
   try {
     await makeAtomically(target, async (unfinished) => {
       const download = await mkdtemp(join(cacheFolder(), ".download-"));
       try {
-        const archive = await downloadDebianPackage(debianPackage, download);
-        await run("dpkg", ["-x", archive, unfinished]);
+        for (const name of names) {
+          const archive = await downloadDebianPackage(name, download);
+          await run("dpkg", ["-x", archive, unfinished]);
+        }
       } finally {
         await rm(download, { recursive: true, force: true });
       }
+      await finish(unfinished);
     });
+    return undefined;
   } catch (error) {
-    return {
-      kind: "missing",
-      because: `${name} is not in PATH and Debian's ${debianPackage} cannot be fetched: ${lineOf(error)}`,
-    };
+    return `Debian's ${names.join(", ")} cannot be fetched: ${lineOf(error)}`;
   }
-  return { kind: "found", file };
 }
 
 /** Downloads from apt's own sources, with fresh package lists when that fails at first. Returns the file. */
@@ -228,7 +277,9 @@ async function downloadDebianPackage(name: string, folder: string): Promise<stri
       );
     }
   }
-  const archive = (await readdir(folder)).find((n) => n.startsWith(name) && n.endsWith(".deb"));
+  const archive = (await readdir(folder)).find(
+    (n) => n.startsWith(`${name}_`) && n.endsWith(".deb"),
+  );
   if (archive === undefined) {
     throw new Error(`apt-get download ${name} left no .deb file in ${folder}`);
   }
