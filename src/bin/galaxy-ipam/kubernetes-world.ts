@@ -9,6 +9,7 @@ import { ensureCrds } from "../../adapters/kubernetes/crds.ts";
 import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
 import { KubernetesEventRecorder } from "../../adapters/kubernetes/event-recorder.ts";
 import { KubernetesHistoryStore } from "../../adapters/kubernetes/history-store.ts";
+import { LeaderLabel } from "../../adapters/kubernetes/leader-label.ts";
 import { LeaseElection } from "../../adapters/kubernetes/lease-election.ts";
 import { KubernetesPodBinder } from "../../adapters/kubernetes/pod-binder.ts";
 import { KubernetesPoolStore } from "../../adapters/kubernetes/pool-store.ts";
@@ -63,11 +64,28 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
         leaseMs: flags.leaseMs,
         renewLimitMs: flags.renewDeadlineMs,
         retryMs: flags.retryPeriodMs,
-        onStarted: parts.startLeading,
-        onStopped: parts.stopLeading,
+        onStarted: () => {
+          label?.changed();
+          parts.startLeading();
+        },
+        onStopped: () => {
+          label?.changed();
+          parts.stopLeading();
+        },
       })
     : undefined;
   const leadership = election ?? new SoleLeader(identity);
+  const { POD_NAME: podName = "", POD_NAMESPACE: namespace = "" } = process.env;
+  const label =
+    podName === "" || namespace === ""
+      ? undefined
+      : new LeaderLabel({
+          client,
+          log,
+          namespace,
+          podName,
+          isLeader: () => leadership.isLeader(),
+        });
   const bounds = { mostChanges: flags.historyChanges, longestMs: flags.historyMs };
   const configuration = configurationSource(parts, client);
   return {
@@ -102,9 +120,11 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     startElection: () => {
       if (election === undefined) parts.startLeading();
       else election.start();
+      label?.changed();
     },
     stopElection: async () => {
       await election?.stop();
+      await label?.stop();
     },
     stop: async () => {
       await configuration.stop();
