@@ -382,11 +382,14 @@ export class Judge {
     const replicas = Math.max(
       ...this.#workloadStates(ref).map((state) => (state === undefined ? 0 : state.replicas)),
     );
+    // What an operator labelled is not the workload's any more; when he takes the label away it comes back, whatever was promised meanwhile.
+    const isOperators = (ip: Ip) =>
+      this.#api.get("records", ip)?.owner.kind === "admin" ||
+      this.#api.nowMs() - (this.#touchedMs.get(ip) ?? Number.NEGATIVE_INFINITY) < graceMs;
     const users = this.#api.list("pods").filter(
       (other) =>
         other.facts.id.namespace === id.namespace &&
-        // What an operator labelled is not the workload's any more.
-        carriedBy(other).some((ip) => this.#api.get("records", ip)?.owner.kind !== "admin") &&
+        carriedBy(other).some((ip) => !isOperators(ip)) &&
         other.facts.policy !== "pod-delete" &&
         other.facts.pool === undefined &&
         sameRef(this.#workloadRefOf(other), ref),

@@ -142,7 +142,7 @@ test("what is missing is said, and filling goes on when addresses become free", 
   });
 });
 
-test("used, unused and promised addresses count as the pool's; those that leave and those of other pools do not", () => {
+test("used, unused and promised addresses count as the pool's, and those that leave until they are gone; those of other pools do not", () => {
   const table = aTable(used("10.0.1.2"), unused("10.0.1.3"), unused("10.0.1.4", madeAtMs, "pool2"));
   const addCount = () => summary({ size: 4, preAllocate: true }, table).add.length;
   assert.equal(addCount(), 2);
@@ -153,7 +153,7 @@ test("used, unused and promised addresses count as the pool's; those that leave 
   holdFor(table, "pool2", ["10.0.2.2"]);
   assert.equal(addCount(), 2);
   table.setPhase(ip("10.0.1.3"), "leaving");
-  assert.equal(addCount(), 3);
+  assert.equal(addCount(), 2, "its release may fail");
 });
 
 test("a smaller size releases the longest unused addresses", () => {
@@ -261,9 +261,7 @@ test("whatever the pool looks like, nothing in use or promised is released and t
         const promisedNew = [...(hold?.byZone.values() ?? [])]
           .flat()
           .filter((address) => table.get(address) === undefined).length;
-        const total =
-          table.ofPool("pool1").filter(({ ip: address }) => table.phaseOf(address) !== "leaving")
-            .length + promisedNew;
+        const total = table.ofPool("pool1").length + promisedNew;
         assert.equal(
           new Set([...add, ...release.map((allocation) => allocation.ip)]).size,
           add.length + release.length,

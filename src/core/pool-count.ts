@@ -3,7 +3,8 @@
 import type { AllocationView } from "./allocation-table.ts";
 
 /**
- * The pool's addresses, those being released aside, and the free ones that are promised to pods of it.
+ * The pool's addresses, and the free ones that are promised to pods of it. One that is being released counts until the store has removed
+ * it: the release may fail, and the pool would have one too many.
  * @param askingPodUid a pod whose own promise does not count; undefined when no pod asks
  */
 export function countPoolAddresses(
@@ -14,7 +15,6 @@ export function countPoolAddresses(
   let count = 0;
   const served = new Set<string | undefined>([askingPodUid]);
   for (const allocation of view.ofPool(pool)) {
-    if (view.phaseOf(allocation.ip) === "leaving") continue;
     count += 1;
     served.add(allocation.podUid);
   }
