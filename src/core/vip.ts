@@ -36,6 +36,30 @@ export type VipLook = {
   readonly candidates: readonly VipClaimant[];
 };
 
+/** A pod on a node, as the story of a move names it. */
+export type VipParty = { readonly pod: PodId; readonly nodeName: string };
+
+/** How an address came from one pod to another, for people and figures; nothing is decided from it. Times are milliseconds. */
+export type VipTransition = {
+  /** Undefined: nobody had it. */
+  readonly from: VipParty | undefined;
+  /** Undefined: nobody could have it. */
+  readonly to: VipParty | undefined;
+  /** CamelCase word: why it left, or `Claimed`. */
+  readonly reason: string;
+  /** When it was written. */
+  readonly atMs: number;
+  /** From what happened until the controller knew; undefined where nothing says when it happened. */
+  readonly detectMs: number | undefined;
+  /** From knowing until the grant was written: includes what was waited for the old node. */
+  readonly decideMs: number;
+  /** From seeing the grant until the kernel answered, said by the node's agent; undefined until it did. */
+  readonly programMs: number | undefined;
+};
+
+/** An address left this pod. */
+export type VipLoss = { readonly podUid: string; readonly atMs: number };
+
 /**
  * The record of one address. Every change of `epoch`, `holder`, `release` and `next` is a compare-and-swap at `version`.
  * - `holder` is whom `epoch` was granted to; it stays until it is proven that its node answers no more
@@ -53,6 +77,13 @@ export type VipRecord = {
   readonly next: VipHolder | undefined;
   /** When `epoch` was granted, milliseconds since 1970 on the controller's clock; for show. */
   readonly grantedAtMs: number;
+  /** Somebody deleted the object: nobody is granted it any more, and it goes when nobody holds it. */
+  readonly isDeleted: boolean;
+  /** Whom it left lately, the latest last: pods that lose it again and again stand back, also after the leader changed. */
+  readonly losses: readonly VipLoss[];
+  readonly transition: VipTransition | undefined;
+  /** What another machine was seen to do with the address ("aa:bb:cc:dd:ee:ff on eth0"), said by the agent of the holder's node. */
+  readonly foreignOwner: string | undefined;
   readonly look: VipLook;
   /** The store's version; "" before it was first written. */
   readonly version: string;
@@ -110,6 +141,10 @@ export function newVipRecord(ip: Ip, bornMs: number): VipRecord {
     release: "none",
     next: undefined,
     grantedAtMs: 0,
+    isDeleted: false,
+    losses: [],
+    transition: undefined,
+    foreignOwner: undefined,
     look: {
       state: "Unheld",
       reason: "New",

@@ -35,6 +35,17 @@ const record: VipRecord = {
   release: "wanted",
   next: { ...holder, pod: { namespace: "shop", name: "web-1" }, podUid: "uid-2", nodeName: "n2" },
   grantedAtMs: 1_700_000_001_000,
+  losses: [{ podUid: "uid-0", atMs: 1_700_000_001_000 }],
+  transition: {
+    from: { pod: { namespace: "shop", name: "db-0" }, nodeName: "n3" },
+    to: { pod: holder.pod, nodeName: "n1" },
+    reason: "PodNotReady",
+    atMs: 1_700_000_001_000,
+    detectMs: 12,
+    decideMs: 40,
+    programMs: 7,
+  },
+  foreignOwner: "aa:bb:cc:dd:ee:ff on eth0",
   look: {
     state: "Moving",
     reason: "LettingGo",

@@ -5,7 +5,16 @@ import type { Ip } from "../core/ip.ts";
 import { parseIp } from "../core/ip.ts";
 import type { IpRange } from "../core/ip-range.ts";
 import { parseCidr, parseIpRange } from "../core/ip-range.ts";
-import type { VipHolder, VipLook, VipRecord, VipState } from "../core/vip.ts";
+import type {
+  VipHolder,
+  VipLook,
+  VipLoss,
+  VipParty,
+  VipRecord,
+  VipState,
+  VipTransition,
+} from "../core/vip.ts";
+import { newVipRecord } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
 import { floatingIpName, parseFloatingIpName } from "./crd.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
@@ -94,16 +103,17 @@ function readRange(entry: unknown): IpRange | undefined {
 /** A FloatingVIP that says what the record says; with its version when it has one. */
 export function formatFloatingVip(record: VipRecord): Readonly<Record<string, unknown>> {
   const { ip, bornMs, epoch, holder, release, next, grantedAtMs, look, version } = record;
+  const { foreignOwner, losses, transition } = record;
   return {
     apiVersion: galaxyApiVersion,
     kind: "FloatingVIP",
     metadata: {
       name: floatingIpName(ip),
+      finalizers: [vipFinalizer],
       ...(version === "" ? {} : { resourceVersion: version }),
     },
-    spec: { address: ip },
+    spec: { address: ip, bornAt: formatTime(bornMs) },
     status: {
-      bornAt: formatTime(bornMs),
       epoch,
       release,
       state: look.state,
@@ -118,14 +128,39 @@ export function formatFloatingVip(record: VipRecord): Readonly<Record<string, un
         ...(nodeName === "" ? {} : { node: nodeName }),
         ...(reason === undefined ? {} : { reason }),
       })),
+      ...(foreignOwner === undefined ? {} : { foreignOwner }),
+      ...(transition === undefined ? {} : { lastTransition: formatTransition(transition) }),
+      ...(losses.length === 0
+        ? {}
+        : { losses: losses.map(({ podUid, atMs }) => ({ uid: podUid, at: formatTime(atMs) })) }),
     },
   };
+}
+
+function formatTransition({ from, to, reason, atMs, ...took }: VipTransition) {
+  const { decideMs, detectMs, programMs } = took;
+  return {
+    ...(from === undefined ? {} : { from: formatParty(from) }),
+    ...(to === undefined ? {} : { to: formatParty(to) }),
+    reason,
+    at: formatTime(atMs),
+    ...(detectMs === undefined ? {} : { detectMs }),
+    decideMs,
+    ...(programMs === undefined ? {} : { programMs }),
+  };
+}
+
+function formatParty({ pod, nodeName }: VipParty) {
+  return { namespace: pod.namespace, pod: pod.name, node: nodeName };
 }
 
 function formatHolder({ pod, podUid, podIp, nodeName, session }: VipHolder) {
   const { namespace, name } = pod;
   return { namespace, pod: name, uid: podUid, podIP: podIp, node: nodeName, session };
 }
+
+/** Keeps a FloatingVIP that was deleted by hand until nobody answers for it. */
+export const vipFinalizer = `vip.${galaxyGroup}/holder`;
 
 const states: readonly VipState[] = ["Held", "Moving", "Unheld", "Conflict", "Rejected"];
 
@@ -143,18 +178,25 @@ export function parseFloatingVip(json: unknown): VipRecord | undefined {
   if (ip === undefined || holder === "unreadable" || next === "unreadable") return undefined;
   if (typeof epoch !== "number" || !Number.isSafeInteger(epoch) || epoch < 0) return undefined;
   if (release !== "none" && release !== "wanted" && release !== "done") return undefined;
+  const bornMs =
+    parseTimeMs(valueAt(json, "spec", "bornAt")) ??
+    parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ??
+    0;
   return {
     ip,
-    bornMs:
-      parseTimeMs(valueAt(status, "bornAt")) ??
-      parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ??
-      0,
+    bornMs,
     epoch,
     holder,
     release,
     next,
     grantedAtMs: parseTimeMs(valueAt(status, "since")) ?? 0,
-    look: readLook(status),
+    isDeleted: (textAt(json, "metadata", "deletionTimestamp") ?? "") !== "",
+    losses: asList(valueAt(status, "losses")).flatMap(readLoss),
+    transition: readTransition(valueAt(status, "lastTransition")),
+    foreignOwner: textAt(status, "foreignOwner"),
+    // A new object has no status yet.
+    look:
+      asObject(status)?.["state"] === undefined ? newVipRecord(ip, bornMs).look : readLook(status),
     version: textAt(json, "metadata", "resourceVersion") ?? "",
   };
 }
@@ -169,6 +211,37 @@ function readLook(status: unknown): VipLook {
       nodeName: textAt(each, "node") ?? "",
       reason: textAt(each, "reason"),
     })),
+  };
+}
+
+function readLoss(value: unknown): readonly VipLoss[] {
+  const podUid = textAt(value, "uid");
+  const atMs = parseTimeMs(valueAt(value, "at"));
+  return podUid === undefined || atMs === undefined ? [] : [{ podUid, atMs }];
+}
+
+function readTransition(value: unknown): VipTransition | undefined {
+  if (asObject(value) === undefined) return undefined;
+  const took = (member: string) => {
+    const ms = valueAt(value, member);
+    return typeof ms === "number" && Number.isFinite(ms) ? ms : undefined;
+  };
+  return {
+    from: readParty(valueAt(value, "from")),
+    to: readParty(valueAt(value, "to")),
+    reason: textAt(value, "reason") ?? "",
+    atMs: parseTimeMs(valueAt(value, "at")) ?? 0,
+    detectMs: took("detectMs"),
+    decideMs: took("decideMs") ?? 0,
+    programMs: took("programMs"),
+  };
+}
+
+function readParty(value: unknown): VipParty | undefined {
+  if (asObject(value) === undefined) return undefined;
+  return {
+    pod: { namespace: textAt(value, "namespace") ?? "", name: textAt(value, "pod") ?? "" },
+    nodeName: textAt(value, "node") ?? "",
   };
 }
 
@@ -229,6 +302,7 @@ function definition(
           name: "v1alpha1",
           served: true,
           storage: true,
+          subresources: { status: {} },
           additionalPrinterColumns: columns,
           schema: { openAPIV3Schema: { type: "object", ...schema } },
         },
@@ -237,7 +311,10 @@ function definition(
   } as const;
 }
 
-/** The CustomResourceDefinition of FloatingVIP: no status subresource, so that holder and version change in one write. */
+const partySchema = { ...open, properties: { namespace: text, pod: text, node: text } } as const;
+const whole = { type: "integer", format: "int64" } as const;
+
+/** The CustomResourceDefinition of FloatingVIP. Holder, epoch and version change in one write, of its status. */
 export const floatingVipCrd = definition(
   { plural: "floatingvips", kind: "FloatingVIP", shortName: "fvip" },
   [
@@ -253,7 +330,10 @@ export const floatingVipCrd = definition(
   {
     description: "A virtual address that pods claim by annotation; written by the programs alone.",
     properties: {
-      spec: { ...open, properties: { address: text } },
+      spec: {
+        ...open,
+        properties: { address: text, bornAt: { ...text, format: "date-time" } },
+      },
       status: {
         ...open,
         properties: {
@@ -262,7 +342,6 @@ export const floatingVipCrd = definition(
           state: { type: "string", enum: states },
           reason: text,
           message: text,
-          bornAt: { ...text, format: "date-time" },
           since: { ...text, format: "date-time" },
           holder: holderSchema,
           next: holderSchema,
@@ -272,6 +351,23 @@ export const floatingVipCrd = definition(
               ...open,
               properties: { namespace: text, pod: text, node: text, reason: text },
             },
+          },
+          foreignOwner: { ...text, description: "Another machine that claims the address." },
+          lastTransition: {
+            ...open,
+            properties: {
+              from: partySchema,
+              to: partySchema,
+              reason: text,
+              at: { ...text, format: "date-time" },
+              detectMs: whole,
+              decideMs: whole,
+              programMs: whole,
+            },
+          },
+          losses: {
+            type: "array",
+            items: { ...open, properties: { uid: text, at: { ...text, format: "date-time" } } },
           },
         },
       },

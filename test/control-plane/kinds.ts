@@ -230,6 +230,10 @@ export const customResourceDefinitions: Kind<CustomResourceDefinition> = kind(
   "customresourcedefinitions",
   "Cluster",
 );
+export const floatingVips: Kind<
+  KubeObject & { readonly status?: Readonly<Record<string, unknown>> }
+> = kind("galaxy.k8s.io/v1alpha1", "FloatingVIP", "floatingvips", "Cluster");
+export const vipPools: Kind = kind("galaxy.k8s.io/v1alpha1", "VIPPool", "vippools", "Cluster");
 export const floatingIps: Kind<FloatingIp> = kind(
   "galaxy.k8s.io/v1alpha1",
   "FloatingIP",

@@ -10,6 +10,11 @@ import { openApiAccess } from "../../src/adapters/kubernetes/credentials.ts";
 import { KubernetesEventRecorder } from "../../src/adapters/kubernetes/event-recorder.ts";
 import { KubernetesPodBinder } from "../../src/adapters/kubernetes/pod-binder.ts";
 import { KubernetesPoolStore } from "../../src/adapters/kubernetes/pool-store.ts";
+import {
+  KubernetesNodeLeaseStore,
+  KubernetesVipStore,
+  vipLeaseNamespace,
+} from "../../src/adapters/kubernetes/vip-stores.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { MemoryMetrics } from "../../src/adapters/memory/metrics.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
@@ -28,6 +33,7 @@ import {
 import { describeEventRecorder, type EventRecorderBench } from "../contract/event-recorder.ts";
 import { describePodBinder, type PodBinderBench } from "../contract/pod-binder.ts";
 import { describePoolStore, type PoolStoreBench } from "../contract/pool-store.ts";
+import { describeNodeLeaseStore, describeVipStore } from "../contract/vip-store.ts";
 import { type ApiClient as Observer, waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
@@ -36,8 +42,10 @@ import {
   deployments,
   events,
   floatingIps,
+  floatingVips,
   type Kind,
   type KubeObject,
+  leases,
   nodes,
   type OwnerReference,
   pods,
@@ -174,6 +182,57 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
       },
     };
   });
+
+  describeVipStore("KubernetesVipStore", async () => {
+    const [store, foreign] = await startedPair(
+      (each) => new KubernetesVipStore({ client: each, log, times }),
+    );
+    return {
+      store: store.part,
+      foreign: foreign.part,
+      stop: async () => {
+        for (const { metadata } of await observer.list({ kind: floatingVips })) {
+          await observer.patch(floatingVips, metadata, { metadata: { finalizers: null } });
+          await observer.delete(floatingVips, metadata);
+        }
+        for (const each of [store, foreign]) each.stop();
+      },
+    };
+  });
+
+  describeNodeLeaseStore("KubernetesNodeLeaseStore", async () => {
+    await observer.apply(aNamespace(vipLeaseNamespace));
+    const namespace = vipLeaseNamespace;
+    const [store, foreign] = await startedPair(
+      (each) => new KubernetesNodeLeaseStore({ client: each, log, namespace, times }),
+    );
+    return {
+      store: store.part,
+      foreign: foreign.part,
+      stop: async () => {
+        await observer.deleteAll({ kind: leases, namespace });
+        for (const each of [store, foreign]) each.stop();
+      },
+    };
+  });
+
+  /** Two stores, each with a client of its own, that have read what is there. */
+  async function startedPair<
+    Part extends { start(): void; stop(): void; whenSynced(): Promise<void> },
+  >(open: (each: ApiClient) => Part) {
+    const make = async () => {
+      const own = await newClient();
+      const part = open(own);
+      part.start();
+      await part.whenSynced();
+      const stop = () => {
+        part.stop();
+        own.close();
+      };
+      return { part, stop };
+    };
+    return [await make(), await make()] as const;
+  }
 
   describePodBinder(
     "KubernetesPodBinder",

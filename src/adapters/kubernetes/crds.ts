@@ -5,6 +5,7 @@ import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { floatingIpCrd, poolCrd } from "../../wire/crd.ts";
 import { asList, asObject, type JsonObject, textAt, valueAt } from "../../wire/json-value.ts";
+import { floatingVipCrd, vipPoolCrd } from "../../wire/vip-objects.ts";
 import { type ApiClient, segment } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { pause } from "./backoff.ts";
@@ -31,12 +32,17 @@ export async function ensureCrds(options: {
   readonly client: ApiClient;
   readonly log: Log;
   readonly timeLimitMs?: number;
-  /** FloatingIP and Pool by default. */
+  /** FloatingIP, Pool, FloatingVIP and VIPPool by default. */
   readonly manifests?: readonly JsonObject[];
 }): Promise<readonly CrdOutcome[]> {
   const deadline = performance.now() + (options.timeLimitMs ?? 30_000);
   const outcomes: CrdOutcome[] = [];
-  for (const manifest of options.manifests ?? [floatingIpCrd, poolCrd]) {
+  for (const manifest of options.manifests ?? [
+    floatingIpCrd,
+    poolCrd,
+    floatingVipCrd,
+    vipPoolCrd,
+  ]) {
     const outcome = await ensureOne(options.client, manifest);
     if (outcome.did === "kept") {
       options.log.warn(
