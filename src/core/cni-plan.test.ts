@@ -300,3 +300,18 @@ test("every plan configures, announces and reports each address once, and takes 
     }),
   );
 });
+
+test("a device that an interrupted ADD left on its way into the pod goes before it is made again, and with DEL", () => {
+  const wish = [aGrant("10.70.0.5")];
+  const born = planOf({ mode: "macvlan" }, wish).steps.find((step) => step.do === "macvlan");
+  const left = born?.bornAs ?? "";
+  assert.match(left, /^gxm-/);
+  assert.ok(left.length <= 15, left);
+  const host = aHost({ links: [aLink({ name: "eth0" }), aLink({ name: left, index: 9 })] });
+  const plan = planOf({ mode: "macvlan" }, wish, host);
+  const removes = (steps: readonly NetStep[]) =>
+    steps.findIndex((step) => step.do === "no link" && step.name === left);
+  assert.ok(removes(plan.steps) >= 0);
+  assert.ok(removes(plan.steps) < plan.steps.findIndex((step) => step.do === "macvlan"));
+  assert.ok(removes(plan.undo) >= 0);
+});

@@ -702,20 +702,32 @@ class Planner {
     const mtu = this.#mtu(wire);
     const { name, mac } = podInterface;
     const isRouted = mode === "ipvlan" && config.ipvlanMode !== "l2";
-    const device = { parent: wire.name, mtu };
+    const bornAs = `gxm-${shortHash(this.#mark, 8)}${podInterface.position}`;
+    const unborn: NetStep = {
+      do: "no link",
+      place: "host",
+      name: bornAs,
+      alias: this.#mark,
+      evenUnmarked: true,
+    };
+    if (this.#host.links.some((link) => link.name === bornAs)) this.#steps.push(unborn);
+    const device = {
+      place: "pod",
+      parent: wire.name,
+      mtu,
+      name,
+      bornAs,
+      alias: this.#mark,
+    } as const;
     this.#steps.push(
       mode === "macvlan"
-        ? { do: "macvlan", place: "pod", ...device, name, mac, alias: this.#mark }
-        : {
-            do: "ipvlan",
-            place: "pod",
-            ...device,
-            name,
-            mode: config.ipvlanMode,
-            alias: this.#mark,
-          },
+        ? { do: "macvlan", ...device, mac }
+        : { do: "ipvlan", ...device, mode: config.ipvlanMode },
     );
-    this.#undo.push({ do: "no link", place: "pod", name, alias: this.#mark, evenUnmarked: true });
+    this.#undo.push(
+      { do: "no link", place: "pod", name, alias: this.#mark, evenUnmarked: true },
+      unborn,
+    );
     const index = this.#podEnd(podInterface, mtu);
     const shim = config.hasNodeAccess || isRouted ? this.#shim(wire, mode) : undefined;
     for (const grant of podInterface.grants) {

@@ -103,12 +103,16 @@ export type NetStep =
       readonly alias: string;
       readonly peer: { readonly name: string; readonly mac: string };
     }
-  /** A macvlan (bridge mode) or ipvlan on a device of the host, born in `place`. */
+  /**
+   * A macvlan (bridge mode) or ipvlan on a device of the host. `bornAs`: the name that it has on the host until it is in the pod, because
+   * kernels before 6.14 refuse to make a device in a pod with the name of a device of the host, and both often have an eth0.
+   */
   | {
       readonly do: "macvlan";
       readonly place: Place;
       readonly parent: string;
       readonly name: string;
+      readonly bornAs?: string;
       readonly mac: string;
       readonly mtu: number;
       readonly alias: string;
@@ -118,6 +122,7 @@ export type NetStep =
       readonly place: Place;
       readonly parent: string;
       readonly name: string;
+      readonly bornAs?: string;
       readonly mode: "l2" | "l3" | "l3s";
       readonly mtu: number;
       readonly alias: string;

@@ -272,13 +272,17 @@ function linesOf(netns: string | undefined): (step: NetStep) => Line[] {
       }
       case "macvlan":
       case "ipvlan": {
-        const { name, parent, mtu, alias } = step;
-        const where = isPod ? ["netns", inPod()] : [];
+        const { parent, mtu, alias } = step;
+        const name = step.bornAs ?? step.name;
         const mac = step.do === "macvlan" ? ["address", step.mac] : [];
         const mode = step.do === "macvlan" ? "bridge" : step.mode;
-        const head = ["link", "add", "link", parent, "name", name, ...where, ...mac, "mtu", mtu];
-        const made = line(...head, "type", step.do, "mode", mode);
-        return isPod ? [made] : [made, line("link", "set", "dev", name, "alias", alias)];
+        const head = ["link", "add", "link", parent, "name", name, ...mac, "mtu", mtu];
+        return [
+          line(...head, "type", step.do, "mode", mode),
+          line("link", "set", "dev", name, "alias", alias),
+          // With its name at once: in the pod, the name on the way could be one too many.
+          ...(isPod ? [line("link", "set", "dev", name, "netns", inPod(), "name", step.name)] : []),
+        ];
       }
       case "vlan": {
         const { name, parent, id, alias } = step;
@@ -327,7 +331,8 @@ function podLinesOf(step: NetStep): Line[] {
   });
   if (step.do === "veth") return [alias(step.peer.name, step.alias)];
   if (placeOf(step) !== "pod" || step.do === "sysctl") return [];
-  if (step.do === "macvlan" || step.do === "ipvlan") return [alias(step.name, step.alias)];
+  // Marked before it came.
+  if (step.do === "macvlan" || step.do === "ipvlan") return [];
   return inPlace(step);
 }
 
