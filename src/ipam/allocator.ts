@@ -91,6 +91,8 @@ export class Allocator {
   #isFollower = false;
   /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
+  /** For each read of a record that is under way, the versions that the watch showed since it began; undefined stands for "removed". */
+  readonly #seenWhileReading = new Map<Ip, Set<(string | undefined)[]>>();
   /** Who waits for a write of an address to end. */
   readonly #writeWaiters = new Map<Ip, (() => void)[]>();
   /** Addresses that are free in memory although a change of their record was seen that could not be read. */
@@ -580,7 +582,7 @@ export class Allocator {
       }
       if (this.#table.phaseOf(ip) !== "unsettled") continue;
       const before = this.#table.get(ip) as Allocation;
-      const found = await this.#ports.store.read(ip);
+      const found = await this.#readNow(ip);
       if (this.#table.get(ip) === before && this.#table.phaseOf(ip) === "unsettled") {
         this.#settle(ip, before, found);
       }
@@ -629,6 +631,7 @@ export class Allocator {
     }
     const ip = event.kind === "changed" ? event.allocation.ip : event.ip;
     const version = event.kind === "changed" ? event.allocation.version : undefined;
+    for (const seen of this.#seenWhileReading.get(ip) ?? []) seen.push(version);
     const current = this.#table.get(ip);
     const phase = this.#table.phaseOf(ip);
     if (current === undefined) {
@@ -673,7 +676,7 @@ export class Allocator {
     const isOpen = () => this.#table.get(ip) === seen && this.#table.phaseOf(ip) === "unsettled";
     let found: Allocation | undefined;
     try {
-      found = await this.#ports.store.read(ip);
+      found = await this.#readNow(ip);
     } catch (error) {
       this.#ports.log.warn("record could not be read after it was seen", { ip }, error);
       if (isOpen()) this.#tell({ before: undefined, after: seen, origin: "store" });
@@ -735,7 +738,7 @@ export class Allocator {
     const before = this.#table.get(ip);
     let found: Allocation | undefined;
     try {
-      found = await this.#ports.store.read(ip);
+      found = await this.#readNow(ip);
     } catch (error) {
       const phase = this.#table.phaseOf(ip);
       if (phase === undefined) this.#unread.add(ip);
@@ -754,6 +757,27 @@ export class Allocator {
         kind: found === undefined ? "record deleted" : "record changed",
       });
       this.#settle(ip, before, found);
+    }
+  }
+
+  /**
+   * Reads a record until no change of it was seen meanwhile that the answer does not show: an answer that was long on its way is older than
+   * such an event, which is never told again.
+   * @throws WorldError when it cannot be read
+   */
+  async #readNow(ip: Ip): Promise<Allocation | undefined> {
+    for (;;) {
+      const seen: (string | undefined)[] = [];
+      const reads = this.#seenWhileReading.get(ip) ?? new Set();
+      this.#seenWhileReading.set(ip, reads.add(seen));
+      let found: Allocation | undefined;
+      try {
+        found = await this.#ports.store.read(ip);
+      } finally {
+        reads.delete(seen);
+        if (reads.size === 0) this.#seenWhileReading.delete(ip);
+      }
+      if (seen.length === 0 || seen.at(-1) === found?.version) return found;
     }
   }
 
