@@ -24,7 +24,8 @@ export type WorldErrorCode =
   | "PROGRAM_MISSING"
   | "PROGRAM_HUNG"
   | "NODE_STATE_FAILED"
-  | "NODE_BUSY";
+  | "NODE_BUSY"
+  | "RUNTIME_UNAVAILABLE";
 
 /**
  * A failure of the world.
