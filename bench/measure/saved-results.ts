@@ -18,6 +18,7 @@ export const benchmarks: Readonly<Record<string, readonly string[]>> = {
   history: ["--expose-gc"],
   list: ["--max-old-space-size=8192"],
   cli: [],
+  cni: [],
   page: [],
   scale: ["--expose-gc", "--max-old-space-size=8192"],
 };
