@@ -1,20 +1,38 @@
 // What every VipGate promises: a timer that nobody has to end, and an opening that comes in time or not at all.
 
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { afterEach, describe, it } from "node:test";
 import type { Ip } from "../../src/core/ip.ts";
 import type { GateEntry, VipGate } from "../../src/ports/vip-gate.ts";
 import { ip } from "../builders.ts";
 
 /** A gate and the kernel's time. */
-export type GateBench = { readonly gate: VipGate; readonly pass: (ms: number) => Promise<void> };
+export type GateBench = {
+  readonly gate: VipGate;
+  readonly pass: (ms: number) => Promise<void>;
+  readonly stop?: () => Promise<void>;
+};
 
 const a: GateEntry = { ip: ip("192.0.2.50"), epoch: 1, podIp: ip("10.0.0.1") };
 const b: GateEntry = { ip: ip("2001:db8::50"), epoch: 4, podIp: ip("2001:db8:1::1") };
 
-/** Runs the suite against gates that `start` makes. */
-export function describeVipGate(name: string, start: () => Promise<GateBench>): void {
-  describe(`${name} as a VipGate`, () => {
+/** Runs the suite against gates that `startBench` makes. @param skip why it cannot be run here; false: it can */
+export function describeVipGate(
+  name: string,
+  startBench: () => Promise<GateBench>,
+  skip: string | false = false,
+): void {
+  describe(`${name} as a VipGate`, { skip }, () => {
+    let stop: (() => Promise<void>) | undefined;
+    const start = async (): Promise<GateBench> => {
+      const bench = await startBench();
+      stop = bench.stop;
+      return bench;
+    };
+    afterEach(async () => {
+      await stop?.();
+      stop = undefined;
+    });
     const answers = async (gate: VipGate): Promise<readonly Ip[]> =>
       (await gate.answering()).map((entry) => entry.ip).toSorted();
 
