@@ -1,6 +1,7 @@
 // What the pods of the model claim: readiness and deletion come from the seed. Stands in for annotations in a cluster.
 
 import type { Ip } from "../../src/core/ip.ts";
+import type { PodId } from "../../src/core/owner.ts";
 import type { VipPool } from "../../src/core/vip-holder.ts";
 import type { VipClaim, VipClaims } from "../../src/ports/vip-claims.ts";
 
@@ -39,6 +40,14 @@ export class ModelClaims implements VipClaims {
 
   claimsOf(ip: Ip): readonly VipClaim[] {
     return this.#claims.filter(({ ips }) => ips.includes(ip)).map(({ claim }) => claim);
+  }
+
+  ipsOf(pod: PodId): readonly Ip[] {
+    return this.#claims.find(({ claim }) => claim.pod.name === pod.name)?.ips ?? [];
+  }
+
+  complaints(): readonly [] {
+    return [];
   }
 
   pools(): readonly VipPool[] {

@@ -89,6 +89,7 @@ export class VipWorld {
       mode: { kind: "Route" },
       onControlPlaneLoss: "Fence",
       minReadyMs: random.pick([0, 1_000, 5_000]),
+      lastResort: "release",
     });
     this.#nodes = Array.from({ length: random.integer(2, 4) }, (_, index) => {
       const drift = { offsetMs: random.integer(-60_000, 60_000), rate: this.#rate() };
@@ -170,6 +171,8 @@ export class VipWorld {
         isReady: random.chance(0.8),
         readySinceMs: nowMs - random.integer(0, 10_000),
         isTerminating: false,
+        unableSinceMs: undefined,
+        wishes: { sendsFromVip: false, ports: undefined, probe: undefined },
         isNodeReady: true,
         priority: random.pick([0, 0, 10]),
         preempts: random.chance(0.2),

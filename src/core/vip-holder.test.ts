@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ip, ipRange } from "../../test/builders.ts";
 import type { VipClaimantFacts, VipPool } from "./vip-holder.ts";
-import { heldDownUntil, judgeClaim, selectHolder, whyNot } from "./vip-holder.ts";
+import { heldDownUntil, judgeClaim, selectHolder, whyNot, withLoss } from "./vip-holder.ts";
 
 const nowMs = 1_000_000;
 const address = ip("192.0.2.50");
@@ -17,6 +17,7 @@ const pool: VipPool = {
   mode: { kind: "L2", interfaces: "eth*" },
   onControlPlaneLoss: "Fence",
   minReadyMs: 5_000,
+  lastResort: "release",
 };
 
 function aClaimant(name: string, wish: Partial<VipClaimantFacts> = {}): VipClaimantFacts {
@@ -29,6 +30,8 @@ function aClaimant(name: string, wish: Partial<VipClaimantFacts> = {}): VipClaim
     isReady: true,
     readySinceMs: nowMs - 60_000,
     isTerminating: false,
+    unableSinceMs: undefined,
+    wishes: { sendsFromVip: false, ports: undefined, probe: undefined },
     isNodeReady: true,
     session: 1,
     priority: 0,
@@ -39,9 +42,15 @@ function aClaimant(name: string, wish: Partial<VipClaimantFacts> = {}): VipClaim
   };
 }
 
+const probed: VipClaimantFacts["wishes"] = {
+  sendsFromVip: false,
+  ports: undefined,
+  probe: { protocol: "tcp", port: 80, everyMs: 500, failures: 3 },
+};
+
 function holderAmong(claimants: readonly VipClaimantFacts[], holderUid?: string) {
-  return selectHolder({ ip: address, claimants, holderUid, minReadyMs: 5_000, nowMs }).wanted?.pod
-    .name;
+  const usual = { ip: address, minReadyMs: 5_000, lastResort: "release", nowMs } as const;
+  return selectHolder({ ...usual, claimants, holderUid }).wanted?.pod.name;
 }
 
 describe("a claim", () => {
@@ -169,6 +178,7 @@ describe("the holder", () => {
     ["PodTerminating", { isTerminating: true }],
     ["PodNotRunning", { phase: "Pending" }],
     ["PodNotReady", { isReady: false }],
+    ["ProbeFailing", { isReady: false, wishes: probed }],
     ["NoAddressOfFamily", { podIps: [ip("2001:db8::9")] }],
     ["NodeNotReady", { isNodeReady: false }],
     ["NoFreshAgent", { session: undefined }],
@@ -180,10 +190,31 @@ describe("the holder", () => {
         claimants: [claimant],
         holderUid: "uid-a",
         minReadyMs: 0,
+        lastResort: "release",
         nowMs,
       });
       assert.equal(selection.wanted, undefined);
       assert.deepEqual(selection.candidates, [{ pod: claimant.pod, nodeName: "n1", reason }]);
+    });
+  }
+
+  for (const [story, wish, other, expected] of [
+    ["stays while its pod runs and no other may", { isReady: false }, { isReady: false }, "a"],
+    ["stays while its node is said to be gone", { isNodeReady: false }, { isReady: false }, "a"],
+    ["does not stay when another may", { isReady: false }, {}, "b"],
+    ["does not stay when its pod ends", { isTerminating: true }, { isReady: false }, undefined],
+    ["does not stay without an agent", { session: undefined }, { isReady: false }, undefined],
+  ] as const) {
+    test(`of a pool that keeps as a last resort ${story}`, () => {
+      const selection = selectHolder({
+        ip: address,
+        claimants: [aClaimant("a", wish), aClaimant("b", other)],
+        holderUid: "uid-a",
+        minReadyMs: 0,
+        lastResort: "keep",
+        nowMs,
+      });
+      assert.equal(selection.wanted?.pod.name, expected);
     });
   }
 
@@ -205,7 +236,8 @@ describe("the holder", () => {
     fc.assert(
       fc.property(claimants, fc.constantFrom(undefined, "a", "b"), (wishes, holderUid) => {
         const all = wishes.map((wish) => aClaimant(wish.podUid, wish));
-        const facts = { ip: address, holderUid, minReadyMs: 5_000, nowMs };
+        const usual = { minReadyMs: 5_000, lastResort: "release", nowMs } as const;
+        const facts = { ip: address, holderUid, ...usual };
         const { wanted } = selectHolder({ ...facts, claimants: all });
         const backwards = selectHolder({ ...facts, claimants: all.toReversed() });
         assert.deepEqual(backwards.wanted, wanted);
@@ -237,17 +269,24 @@ describe("a pod that an address left too often", () => {
   ] as const) {
     test(`stands back for ${seconds} s after ${moves} moves in a minute`, () => {
       const movesMs = Array.from({ length: moves }, (_, index) => nowMs - index);
-      assert.equal(heldDownUntil(movesMs, nowMs), seconds === 0 ? 0 : nowMs + seconds * 1_000);
+      assert.equal(heldDownUntil(movesMs), seconds === 0 ? 0 : nowMs + seconds * 1_000);
     });
   }
 
-  test("is not held down for moves of more than a minute ago", () => {
-    assert.equal(
-      heldDownUntil(
-        [1, 2, 3, 4, 5].map((each) => nowMs - 60_000 - each),
-        nowMs,
-      ),
-      0,
-    );
+  test("is held down to the end, also when the minute is over", () => {
+    const movesMs = Array.from({ length: 12 }, (_, index) => nowMs - 70_000 - index);
+    assert.ok(heldDownUntil(movesMs) > nowMs);
+  });
+
+  test("is not held down for moves that were more than a minute apart", () => {
+    assert.equal(heldDownUntil([1, 2, 3, 4, 5].map((each) => nowMs - 30_000 * each)), 0);
+  });
+
+  test("is remembered as long as it matters, and not without end", () => {
+    let losses: ReturnType<typeof withLoss> = [];
+    for (let atMs = 0; atMs <= 1_000_000; atMs += 1_000) losses = withLoss(losses, "a", atMs);
+    assert.equal(losses.length, 32);
+    assert.equal(losses.at(-1)?.atMs, 1_000_000);
+    assert.deepEqual(withLoss(losses, "b", 2_000_000), [{ podUid: "b", atMs: 2_000_000 }]);
   });
 });

@@ -8,7 +8,7 @@ import type { IpRange } from "./ip-range.ts";
 import { parseCidr, rangeContains } from "./ip-range.ts";
 import type { PodId } from "./owner.ts";
 import { podIdText } from "./owner.ts";
-import type { VipClaimant, VipHolder } from "./vip.ts";
+import type { VipClaimant, VipHolder, VipLoss, VipWishes } from "./vip.ts";
 
 /** Addresses that may be claimed, by whom, and how they are announced. */
 export type VipPool = {
@@ -22,6 +22,8 @@ export type VipPool = {
   readonly onControlPlaneLoss: "Fence" | "Hold";
   /** For how long a pod must have been ready before it takes over from another. */
   readonly minReadyMs: number;
+  /** When no pod may hold an address: `release` leaves it to nobody, `keep` to its holder while that runs. */
+  readonly lastResort: "release" | "keep";
 };
 
 /** Addresses that are never given, and what they are ("the service CIDR 10.96.0.0/12"). */
@@ -103,6 +105,9 @@ export type VipClaimantFacts = {
   readonly isReady: boolean;
   readonly readySinceMs: number;
   readonly isTerminating: boolean;
+  /** Since when it may not hold, as far as the pod or its node says it (often whole seconds only); undefined: nothing says it. */
+  readonly unableSinceMs: number | undefined;
+  readonly wishes: VipWishes;
   /** False also when the node's Ready condition is unknown. */
   readonly isNodeReady: boolean;
   /** Of the node's agent, when it renews; undefined otherwise. */
@@ -121,7 +126,8 @@ export type VipClaimantFacts = {
 export function whyNot(ip: Ip, claimant: VipClaimantFacts): string | undefined {
   if (claimant.isTerminating) return "PodTerminating";
   if (claimant.phase !== "Running") return "PodNotRunning";
-  if (!claimant.isReady) return "PodNotReady";
+  if (!claimant.isReady)
+    return claimant.wishes.probe === undefined ? "PodNotReady" : "ProbeFailing";
   if (!claimant.podIps.some((podIp) => familyOf(podIp) === familyOf(ip)))
     return "NoAddressOfFamily";
   if (!claimant.isNodeReady) return "NodeNotReady";
@@ -145,9 +151,10 @@ export function selectHolder(facts: {
   readonly claimants: readonly VipClaimantFacts[];
   readonly holderUid: string | undefined;
   readonly minReadyMs: number;
+  readonly lastResort: VipPool["lastResort"];
   readonly nowMs: number;
 }): Selection {
-  const { ip, claimants, holderUid, minReadyMs, nowMs } = facts;
+  const { ip, claimants, holderUid, lastResort, minReadyMs, nowMs } = facts;
   const settledAtMs = (claimant: VipClaimantFacts) =>
     Math.max(claimant.readySinceMs + minReadyMs, claimant.heldDownUntilMs);
   const isSettled = (claimant: VipClaimantFacts) => settledAtMs(claimant) <= nowMs;
@@ -162,10 +169,15 @@ export function selectHolder(facts: {
   );
   const order = (a: VipClaimantFacts, b: VipClaimantFacts) =>
     Number(isSettled(b)) - Number(isSettled(a)) || compareClaimants(a, b);
+  const last =
+    lastResort === "keep" && able.length === 0
+      ? claimants.find((claimant) => claimant.podUid === holderUid && mayKeep(ip, claimant))
+      : undefined;
   const best =
-    present !== undefined && preempting.length === 0
+    last ??
+    (present !== undefined && preempting.length === 0
       ? present
-      : (preempting.length === 0 ? able : preempting).toSorted(order)[0];
+      : (preempting.length === 0 ? able : preempting).toSorted(order)[0]);
   const waits = able.map(settledAtMs).filter((atMs) => atMs > nowMs);
   return {
     wanted: best === undefined ? undefined : holderOf(ip, best),
@@ -178,6 +190,11 @@ export function selectHolder(facts: {
       .toSorted((a, b) => (podIdText(a.pod) < podIdText(b.pod) ? -1 : 1)),
     settlesAtMs: waits.length === 0 ? undefined : Math.min(...waits),
   };
+}
+
+/** It runs and its node's agent renews: all that is wrong is that it does not say that it serves. */
+function mayKeep(ip: Ip, claimant: VipClaimantFacts): boolean {
+  return whyNot(ip, { ...claimant, isReady: true, isNodeReady: true }) === undefined;
 }
 
 function compareClaimants(a: VipClaimantFacts, b: VipClaimantFacts): number {
@@ -204,16 +221,33 @@ const firstHoldDownMs = 5_000;
 const longestHoldDownMs = 300_000;
 
 /**
- * Until when a pod that lost an address stands behind others: from the fourth move in a minute on 5 s, doubled with each further one, at
+ * Until when a pod that lost an address stands behind others: 5 s after its fourth loss in a minute, doubled with each further one, at
  * most 5 minutes.
- * @param movesMs when the address moved away from the pod, in any order
+ * @param lossesMs when the address left the pod, in any order
  */
-export function heldDownUntil(movesMs: readonly number[], nowMs: number): number {
-  const recent = movesMs.filter((atMs) => atMs > nowMs - moveWindowMs);
-  const excess = recent.length - movesWithoutPenalty;
-  if (excess <= 0) return 0;
-  return (
-    Math.max(...recent) +
-    Math.min(longestHoldDownMs, firstHoldDownMs * 2 ** Math.min(excess - 1, 10))
+export function heldDownUntil(lossesMs: readonly number[]): number {
+  let untilMs = 0;
+  for (const atMs of lossesMs) {
+    const recent = lossesMs.filter((each) => each <= atMs && each > atMs - moveWindowMs);
+    const excess = recent.length - movesWithoutPenalty;
+    if (excess <= 0) continue;
+    const delayMs = Math.min(longestHoldDownMs, firstHoldDownMs * 2 ** Math.min(excess - 1, 10));
+    untilMs = Math.max(untilMs, atMs + delayMs);
+  }
+  return untilMs;
+}
+
+/** Losses that are remembered of one address, of all its pods. */
+const rememberedLosses = 32;
+
+/** The losses that still matter for {@link heldDownUntil}, and one more. */
+export function withLoss(
+  losses: readonly VipLoss[],
+  podUid: string,
+  nowMs: number,
+): readonly VipLoss[] {
+  const oldestMs = nowMs - moveWindowMs - longestHoldDownMs;
+  return [...losses.filter(({ atMs }) => atMs > oldestMs), { podUid, atMs: nowMs }].slice(
+    -rememberedLosses,
   );
 }

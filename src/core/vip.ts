@@ -15,6 +15,33 @@ export type VipHolder = {
   readonly session: number;
 };
 
+/** Ports of one protocol, inclusive, 1 to 65535. */
+export type VipPorts = {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly first: number;
+  readonly last: number;
+};
+
+/** How a node's agent finds out whether a pod of its node serves: it connects to the port. */
+export type VipProbe = {
+  readonly protocol: "tcp";
+  readonly port: number;
+  /** Between two attempts, and how long one may take, milliseconds. */
+  readonly everyMs: number;
+  /** After so many failures in a row it does not serve; one success is enough to serve. */
+  readonly failures: number;
+};
+
+/** What a pod wishes of its node for the addresses that it holds. */
+export type VipWishes = {
+  /** New flows that it opens itself leave with the address. */
+  readonly sendsFromVip: boolean;
+  /** Only these are reachable by the address; undefined: every protocol and port. */
+  readonly ports: readonly VipPorts[] | undefined;
+  /** Decides instead of the Ready condition; undefined: there is none. */
+  readonly probe: VipProbe | undefined;
+};
+
 /** What an operator sees. `Moving`: the holder was asked to let go, or its lease is being waited out. */
 export type VipState = "Held" | "Moving" | "Unheld" | "Conflict" | "Rejected";
 

@@ -3,12 +3,27 @@
 
 import type { Ip } from "../core/ip.ts";
 import { podIdText } from "../core/owner.ts";
-import type { NodeLease, VipHolder, VipLook, VipRecord, VipTimers } from "../core/vip.ts";
+import type {
+  NodeLease,
+  VipHolder,
+  VipLook,
+  VipParty,
+  VipRecord,
+  VipTimers,
+  VipTransition,
+} from "../core/vip.ts";
 import { newVipRecord } from "../core/vip.ts";
-import type { Selection, VipClaimantFacts } from "../core/vip-holder.ts";
-import { heldDownUntil, judgeClaim, selectHolder } from "../core/vip-holder.ts";
+import type { Selection, VipClaimantFacts, VipPool } from "../core/vip-holder.ts";
+import { heldDownUntil, judgeClaim, selectHolder, whyNot, withLoss } from "../core/vip-holder.ts";
 import type { LeaseSight, SessionStanding, VipMove } from "../core/vip-move.ts";
-import { afterRevocation, decideMove, isFresh, lookAgain, standingOf } from "../core/vip-move.ts";
+import {
+  afterRevocation,
+  decideMove,
+  isFresh,
+  lookAgain,
+  sameHolder,
+  standingOf,
+} from "../core/vip-move.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Leadership } from "../ports/leadership.ts";
 import type { Log } from "../ports/log.ts";
@@ -32,7 +47,7 @@ export type VipControllerPorts = {
 /** Claims of an address, judged. `refusal`: why claims of it were refused, the first of them. */
 type Judged = {
   readonly claimants: readonly VipClaimantFacts[];
-  readonly minReadyMs: number;
+  readonly rules: Pick<VipPool, "minReadyMs" | "lastResort">;
   readonly refusal: { readonly reason: string; readonly message: string } | undefined;
 };
 
@@ -53,8 +68,19 @@ const shortestMs = 20;
 /** How often an address is looked at although nothing is seen to change: what a watch lost is found then. */
 const idleMs = 2_000;
 
-/** Moves that are remembered of one pod and address. */
-const rememberedMoves = 16;
+/** Most addresses that are worked on at a time: a storm of moves must leave connections to others. */
+const mostAtOnce = 64;
+
+/** Most records of claims that were refused: whoever may make pods must not be able to fill the API server. */
+const mostRefused = 1_000;
+
+/** What made a holder wrong, and when this process saw it. `detectMs`: how long that took, where something says it. */
+type Cause = {
+  readonly epoch: number;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly detectMs: number | undefined;
+};
 
 /** Decides about virtual addresses. */
 export class VipController {
@@ -65,9 +91,11 @@ export class VipController {
   readonly #revoking = new Set<string>();
   /** Since when this process sees that a holder was asked to let go, by address and epoch. */
   readonly #askedSince = new Map<string, number>();
-  /** When an address left a pod, by address and pod uid. */
-  readonly #movesMs = new Map<string, readonly number[]>();
+  /** Why addresses have to leave their holders. */
+  readonly #causes = new Map<Ip, Cause>();
   readonly #kept = new Set<Ip>();
+  /** What waits for its turn, the first first. */
+  readonly #waiting = new Set<Ip>();
   readonly #running = new Set<Ip>();
   readonly #again = new Set<Ip>();
   readonly #timers = new Map<Ip, () => void>();
@@ -88,6 +116,18 @@ export class VipController {
       leases.watch((nodeName) => this.#seeLease(nodeName)),
     ];
     for (const { nodeName } of leases.all()) this.#seeLease(nodeName);
+    this.lead();
+  }
+
+  /**
+   * This process leads from now on: everything is looked at, and what an earlier time of leading knew is forgotten. Leases are watched all
+   * the time, so that a new leader knows how long each has been silent.
+   */
+  lead(): void {
+    const { claims, vips } = this.#ports;
+    this.#kept.clear();
+    this.#causes.clear();
+    this.#askedSince.clear();
     for (const ip of claims.claimedIps()) this.#soon(ip);
     for (const { ip } of vips.all()) this.#soon(ip);
   }
@@ -98,6 +138,7 @@ export class VipController {
     for (const stop of this.#stopWatches) stop();
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
+    this.#waiting.clear();
   }
 
   #seeLease(nodeName: string): void {
@@ -140,6 +181,20 @@ export class VipController {
     }
     this.#timers.get(ip)?.();
     this.#timers.delete(ip);
+    this.#waiting.add(ip);
+    this.#begin();
+  }
+
+  /** Begins with what waits, as far as there is room. */
+  #begin(): void {
+    for (const ip of this.#waiting) {
+      if (this.#running.size >= mostAtOnce) return;
+      this.#waiting.delete(ip);
+      this.#run(ip);
+    }
+  }
+
+  #run(ip: Ip): void {
     this.#running.add(ip);
     this.#workOn(ip).then(
       (untilMs) => this.#rest(ip, untilMs),
@@ -154,6 +209,7 @@ export class VipController {
   #rest(ip: Ip, untilMs: number | undefined): void {
     this.#running.delete(ip);
     if (!this.#isRunning) return;
+    this.#begin();
     const { claims, clock, vips } = this.#ports;
     const isAgain = this.#again.delete(ip);
     if (!isAgain && vips.get(ip) === undefined && claims.claimsOf(ip).length === 0) return;
@@ -169,37 +225,101 @@ export class VipController {
   async #workOn(ip: Ip): Promise<number | undefined> {
     const { clock, leadership, timers, vips } = this.#ports;
     if (!leadership.isLeader()) return undefined;
-    const refusal = await this.#refusalOfKeeping(ip);
+    const keeping = await this.#keep(ip);
     // From here to the decision in one tick.
     const nowMs = clock.nowMs();
     const record = vips.get(ip);
-    const judged = this.#judge(ip, record, refusal);
+    const judged = this.#judge(ip, record, keeping);
     if (record === undefined) {
-      if (judged.claimants.length === 0 && judged.refusal === undefined) return undefined;
+      if (judged.claimants.length === 0 && !this.#mayShowRefusal(judged)) return undefined;
       await vips.create(newVipRecord(ip, nowMs));
       return undefined;
     }
     const { holder } = record;
-    const { claimants, minReadyMs } = judged;
+    const { claimants, rules } = judged;
     const holderUid = holder?.podUid;
-    const selection = selectHolder({ ip, claimants, holderUid, minReadyMs, nowMs });
+    const selection = selectHolder({ ip, claimants, holderUid, ...rules, nowMs });
     const standing: SessionStanding =
       holder === undefined
         ? { kind: "over" }
         : standingOf(holder.session, this.#sightOf(holder.nodeName), nowMs, timers.leaseMs);
+    const wanted = record.isDeleted ? undefined : selection.wanted;
     const move = decideMove({
       record,
-      wanted: selection.wanted,
+      wanted,
       standing,
       askedSinceMs: this.#askedSinceMs(record, nowMs),
       ackMs: timers.ackMs,
       nowMs,
     });
-    await this.#carryOut(move, { record, judged, selection, standing });
+    const facts = { record, judged, selection, standing };
+    this.#noteCause(facts, wanted, nowMs);
+    await this.#carryOut(move, facts);
     if (move.kind !== "wait") return clock.nowMs() + retryMs;
     const never = Number.POSITIVE_INFINITY;
     const untilMs = Math.min(move.untilMs ?? never, selection.settlesAtMs ?? never);
     return Number.isFinite(untilMs) ? untilMs : undefined;
+  }
+
+  #mayShowRefusal({ refusal }: Judged): boolean {
+    if (refusal === undefined) return false;
+    const refused = this.#ports.vips.all().filter(({ look }) => look.state === "Rejected");
+    return refused.length < mostRefused;
+  }
+
+  /** Remembers since when and why the holder is wrong, for the figures of the move. */
+  #noteCause(facts: StepFacts, wanted: VipHolder | undefined, nowMs: number): void {
+    const { ip, epoch, holder, release } = facts.record;
+    const isRight =
+      holder !== undefined &&
+      release === "none" &&
+      wanted !== undefined &&
+      sameHolder(wanted, holder);
+    if (holder === undefined || isRight) {
+      this.#causes.delete(ip);
+      return;
+    }
+    if (this.#causes.get(ip)?.epoch === epoch) return;
+    this.#causes.set(ip, { epoch, sinceMs: nowMs, ...this.#causeOf(facts, holder, wanted, nowMs) });
+  }
+
+  #causeOf(
+    { record, judged }: StepFacts,
+    holder: VipHolder,
+    wanted: VipHolder | undefined,
+    nowMs: number,
+  ): Pick<Cause, "reason" | "detectMs"> {
+    if (record.isDeleted) return { reason: "RecordDeleted", detectMs: undefined };
+    const claimant = judged.claimants.find(({ podUid }) => podUid === holder.podUid);
+    if (claimant === undefined) return { reason: "ClaimGone", detectMs: undefined };
+    const reason = whyNot(record.ip, claimant);
+    if (reason === "NoFreshAgent") {
+      const { sinceMs } = this.#sightOf(holder.nodeName);
+      return { reason: "AgentLost", detectMs: nowMs - sinceMs };
+    }
+    if (reason !== undefined) {
+      const { unableSinceMs } = claimant;
+      const detectMs = unableSinceMs === undefined ? undefined : Math.max(0, nowMs - unableSinceMs);
+      return { reason, detectMs };
+    }
+    const isSamePod = wanted === undefined || wanted.podUid === holder.podUid;
+    return { reason: isSamePod ? "AgentRestarted" : "Preempted", detectMs: undefined };
+  }
+
+  /** The story of a move that is written now. */
+  #transition({ record }: StepFacts, to: VipHolder | undefined, nowMs: number): VipTransition {
+    const { ip, epoch, holder } = record;
+    const cause = this.#causes.get(ip);
+    const fallback = epoch === 0 ? "Claimed" : "CandidateReady";
+    return {
+      from: holder && partyOf(holder),
+      to: to && partyOf(to),
+      reason: cause?.reason ?? fallback,
+      atMs: nowMs,
+      detectMs: cause?.detectMs === undefined ? undefined : Math.round(cause.detectMs),
+      decideMs: Math.round(nowMs - (cause?.sinceMs ?? nowMs)),
+      programMs: undefined,
+    };
   }
 
   #askedSinceMs({ ip, epoch, release }: VipRecord, nowMs: number): number | undefined {
@@ -229,16 +349,19 @@ export class VipController {
         if (record.holder !== undefined) await this.#revoke(record.holder);
         return;
       case "grant":
-        await this.#grant(record, move.to, look);
+        await this.#grant(facts, move.to, look);
         return;
       case "vacate":
-        await this.#vacate(record, look);
+        await this.#vacate(facts, look);
     }
   }
 
-  async #grant(record: VipRecord, to: VipHolder, look: VipLook): Promise<void> {
+  async #grant(facts: StepFacts, to: VipHolder, look: VipLook): Promise<void> {
     const { clock, log, vips } = this.#ports;
-    const { ip, holder } = record;
+    const { record } = facts;
+    const { ip, holder, losses } = record;
+    const nowMs = clock.nowMs();
+    const isLoss = holder !== undefined && holder.podUid !== to.podUid;
     const epoch = record.epoch + 1;
     const outcome = await vips.update({
       ...record,
@@ -246,47 +369,54 @@ export class VipController {
       holder: to,
       release: "none",
       next: undefined,
-      grantedAtMs: clock.nowMs(),
+      grantedAtMs: nowMs,
+      losses: isLoss ? withLoss(losses, holder.podUid, nowMs) : losses,
+      transition: this.#transition(facts, to, nowMs),
+      foreignOwner: undefined,
       look,
     });
     if (outcome.kind !== "written") return;
-    if (holder !== undefined && holder.podUid !== to.podUid) this.#noteMove(ip, holder);
     const { nodeName: node } = to;
     log.info("virtual address granted", { ip, pod: podIdText(to.pod), node, epoch });
   }
 
-  async #vacate(record: VipRecord, look: VipLook): Promise<void> {
-    const { log, vips } = this.#ports;
-    const { ip, holder } = record;
+  async #vacate(facts: StepFacts, look: VipLook): Promise<void> {
+    const { clock, log, vips } = this.#ports;
+    const { record } = facts;
+    const { ip, holder, losses } = record;
+    const nowMs = clock.nowMs();
     const outcome = await vips.update({
       ...record,
       holder: undefined,
       release: "none",
       next: undefined,
+      ...(holder === undefined
+        ? {}
+        : {
+            losses: withLoss(losses, holder.podUid, nowMs),
+            transition: this.#transition(facts, undefined, nowMs),
+            foreignOwner: undefined,
+          }),
       look,
     });
     if (outcome.kind !== "written") return;
-    if (holder !== undefined) this.#noteMove(ip, holder);
     log.info("virtual address has no holder", { ip, because: look.reason });
   }
 
-  /** Nobody claims it and nobody holds it. */
+  /** Nobody holds it, and nobody claims it or somebody deleted the object: if it is claimed, another one is made. */
   #isForgotten({ record }: StepFacts): boolean {
-    return record.holder === undefined && this.#ports.claims.claimsOf(record.ip).length === 0;
+    const { holder, ip, isDeleted } = record;
+    return holder === undefined && (isDeleted || this.#ports.claims.claimsOf(ip).length === 0);
   }
 
   async #forget(record: VipRecord): Promise<void> {
     const { addresses, vips } = this.#ports;
     const outcome = await vips.remove(record);
     if (outcome.kind !== "removed") return;
+    this.#causes.delete(record.ip);
+    if (this.#ports.claims.claimsOf(record.ip).length > 0) return;
     this.#kept.delete(record.ip);
     await addresses.giveBack(record.ip);
-  }
-
-  #noteMove(ip: Ip, from: VipHolder): void {
-    const key = `${ip} ${from.podUid}`;
-    const moves = this.#movesMs.get(key) ?? [];
-    this.#movesMs.set(key, [...moves, this.#ports.clock.nowMs()].slice(-rememberedMoves));
   }
 
   /** Takes the lease of the holder's node away at the version that was seen, or marks the place of one that is gone. */
@@ -319,38 +449,40 @@ export class VipController {
     }
   }
 
-  /** Takes the address out of allocation to pods once it is claimed. @returns why that cannot be */
-  async #refusalOfKeeping(ip: Ip): Promise<Judged["refusal"]> {
-    const { addresses, claims } = this.#ports;
-    if (this.#kept.has(ip)) return undefined;
+  /** Takes the address out of allocation to pods once it is claimed. */
+  async #keep(ip: Ip): Promise<Keeping> {
+    const { addresses, claims, vips } = this.#ports;
+    if (this.#kept.has(ip)) return { isKept: true, refusal: undefined };
     const world = { pools: claims.pools(), forbidden: claims.forbidden() };
     const isWanted = claims
       .claimsOf(ip)
       .some(({ pod }) => judgeClaim(ip, pod.namespace, world).kind === "accepted");
-    if (!isWanted) return undefined;
+    if (!isWanted) return { isKept: false, refusal: undefined };
     const outcome = await addresses.keep(ip);
-    if (outcome.kind !== "kept") return refusalOf(ip, outcome);
-    this.#kept.add(ip);
-    return undefined;
+    if (outcome.kind === "kept") this.#kept.add(ip);
+    // A new leader may not know the address space yet: that somebody holds it proves that it was kept.
+    const isHeld = outcome.kind === "busy" && vips.get(ip)?.holder !== undefined;
+    if (outcome.kind === "kept" || isHeld) return { isKept: true, refusal: undefined };
+    return { isKept: false, refusal: refusalOf(ip, outcome) };
   }
 
   /** Who claims the address and counts, with what is known of their nodes' agents. */
-  #judge(ip: Ip, record: VipRecord | undefined, refusalOfKeeping: Judged["refusal"]): Judged {
+  #judge(ip: Ip, record: VipRecord | undefined, keeping: Keeping): Judged {
     const { claims, clock } = this.#ports;
     const world = { pools: claims.pools(), forbidden: claims.forbidden() };
     const nowMs = clock.nowMs();
-    let refusal = refusalOfKeeping;
-    let minReadyMs = 0;
+    let { refusal } = keeping;
+    let rules: Judged["rules"] = { minReadyMs: 0, lastResort: "release" };
     const claimants: VipClaimantFacts[] = [];
     for (const claim of claims.claimsOf(ip)) {
       const verdict = judgeClaim(ip, claim.pod.namespace, world);
       if (verdict.kind === "rejected") refusal ??= verdict;
-      else if (this.#kept.has(ip)) {
-        minReadyMs = verdict.pool.minReadyMs;
+      else if (keeping.isKept) {
+        rules = verdict.pool;
         claimants.push(this.#withAgent(claim, ip, record, nowMs));
       }
     }
-    return { claimants, minReadyMs, refusal };
+    return { claimants, rules, refusal };
   }
 
   #withAgent(
@@ -374,9 +506,20 @@ export class VipController {
       holdsSibling: siblings.some(
         (sibling) => sibling !== ip && vips.get(sibling)?.holder?.podUid === claim.podUid,
       ),
-      heldDownUntilMs: heldDownUntil(this.#movesMs.get(`${ip} ${claim.podUid}`) ?? [], nowMs),
+      heldDownUntilMs: heldDownUntil(
+        (record?.losses ?? [])
+          .filter(({ podUid }) => podUid === claim.podUid)
+          .map(({ atMs }) => atMs),
+      ),
     };
   }
+}
+
+/** Whether pods get the address no more; if not, why. */
+type Keeping = { readonly isKept: boolean; readonly refusal: Judged["refusal"] };
+
+function partyOf({ pod, nodeName }: VipHolder): VipParty {
+  return { pod, nodeName };
 }
 
 function refusalOf(ip: Ip, outcome: Exclude<KeepOutcome, { kind: "kept" }>): Judged["refusal"] {
@@ -394,6 +537,10 @@ function lookOf(move: VipMove, { record, judged, selection, standing }: StepFact
   const { candidates } = selection;
   const isHolding = move.kind === "wait" && standing.kind === "live" && record.release === "none";
   const holding = move.kind === "grant" ? move.to : isHolding ? holder : undefined;
+  if (holding !== undefined && move.kind !== "grant" && record.foreignOwner !== undefined) {
+    const message = `${ip} is held by ${podIdText(holding.pod)} on node ${holding.nodeName}, and ${record.foreignOwner} claims it too; take it away there, or claim another address`;
+    return { state: "Conflict", reason: "ForeignOwner", message, candidates };
+  }
   if (holding !== undefined) {
     const message = `${ip} is held by ${podIdText(holding.pod)} on node ${holding.nodeName}`;
     return { state: "Held", reason: "Granted", message, candidates };

@@ -27,6 +27,7 @@ const pool: VipPool = {
   mode: { kind: "Route" },
   onControlPlaneLoss: "Fence",
   minReadyMs: 5_000,
+  lastResort: "release",
 };
 
 /** Two nodes with an agent each, one controller, and pods `a` on node `na` and `b` on node `nb`. */
@@ -56,6 +57,8 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
       isReady: true,
       readySinceMs: clock.nowMs() - 60_000,
       isTerminating: false,
+      unableSinceMs: undefined,
+      wishes: { sendsFromVip: false, ports: undefined, probe: undefined },
       isNodeReady: true,
       priority: 0,
       preempts: false,
@@ -79,7 +82,9 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
       claimedIps: () => (claims.size === 0 ? [] : [address]),
       claimsOf: () => [...claims.values()],
       pools: () => [pool],
+      ipsOf: () => [address],
       forbidden: () => [],
+      complaints: () => [],
       watch: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);

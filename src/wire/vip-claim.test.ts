@@ -6,12 +6,15 @@ import fc from "fast-check";
 import {
   calicoFloatingIpsAnnotation,
   mostClaims,
-  nodeIsReady,
   parseVipClaim,
+  parseVipNode,
   parseVipPod,
   vipAddressesAnnotation,
+  vipEgressAnnotation,
+  vipPortsAnnotation,
   vipPreemptAnnotation,
   vipPriorityAnnotation,
+  vipProbeAnnotation,
 } from "./vip-claim.ts";
 
 function claimOf(annotations: Readonly<Record<string, unknown>>, readsCalico = true) {
@@ -86,7 +89,7 @@ describe("priority and preemption", () => {
 
 test("a pod's addresses, readiness and end are read from its status", () => {
   const pod = {
-    metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" },
+    metadata: { deletionTimestamp: "2026-01-01T00:00:00Z", deletionGracePeriodSeconds: 30 },
     spec: { nodeName: "n1" },
     status: {
       phase: "Running",
@@ -95,15 +98,16 @@ test("a pod's addresses, readiness and end are read from its status", () => {
       conditions: [
         { type: "Ready", status: "True", lastTransitionTime: "2023-11-14T22:13:20Z" },
         { type: "Initialized", status: "False" },
+        { type: "vip.galaxy.k8s.io/Probe", status: "False" },
       ],
     },
   };
   assert.deepEqual(parseVipPod(pod), {
     podIps: ["10.0.0.1", "2001:db8:1::1"],
     phase: "Running",
-    isReady: true,
-    readySinceMs: 1_700_000_000_000,
-    isTerminating: true,
+    ready: { isTrue: true, sinceMs: 1_700_000_000_000 },
+    probe: { isTrue: false, sinceMs: 0 },
+    terminatingSinceMs: Date.UTC(2025, 11, 31, 23, 59, 30),
     nodeName: "n1",
   });
 });
@@ -112,19 +116,75 @@ test("a pod of which nothing is known is not ready and has no address", () => {
   assert.deepEqual(parseVipPod({}), {
     podIps: [],
     phase: "Unknown",
-    isReady: false,
-    readySinceMs: 0,
-    isTerminating: false,
+    ready: { isTrue: false, sinceMs: 0 },
+    probe: undefined,
+    terminatingSinceMs: undefined,
     nodeName: "",
   });
 });
 
-test("a node is ready only when its condition says True", () => {
-  const node = (status: string) => ({ status: { conditions: [{ type: "Ready", status }] } });
-  assert.deepEqual([node("True"), node("False"), node("Unknown"), {}].map(nodeIsReady), [
-    true,
-    false,
-    false,
-    false,
-  ]);
+test("a node is ready unless its condition says something else, and says its addresses", () => {
+  const node = (status?: string) => ({
+    metadata: { name: "n1" },
+    spec: { podCIDR: "10.1.0.0/24" },
+    status: {
+      addresses: [{ address: "10.0.0.1" }, { address: "n1.example" }],
+      ...(status === undefined ? {} : { conditions: [{ type: "Ready", status }] }),
+    },
+  });
+  const ready = ["True", "False", "Unknown", undefined].map((s) => parseVipNode(node(s))?.isReady);
+  assert.deepEqual(ready, [true, false, false, true]);
+  assert.deepEqual(parseVipNode(node("True"))?.ips, ["10.0.0.1"]);
+  assert.deepEqual(parseVipNode(node("True"))?.podCidrs, ["10.1.0.0/24"]);
+  assert.equal(parseVipNode({}), undefined);
+});
+
+describe("what a pod wishes of its node", () => {
+  const wishesOf = (annotations: Readonly<Record<string, string>>) =>
+    claimOf({ [vipAddressesAnnotation]: "192.0.2.50", ...annotations });
+
+  test("is nothing where nothing is said", () => {
+    assert.deepEqual(wishesOf({}).wishes, {
+      sendsFromVip: false,
+      ports: undefined,
+      probe: undefined,
+    });
+  });
+
+  test("is egress, ports and a probe", () => {
+    const { problems, wishes } = wishesOf({
+      [vipEgressAnnotation]: "true",
+      [vipPortsAnnotation]: "tcp:80, UDP:5000-5009",
+      [vipProbeAnnotation]: "tcp:443, 250ms, 2",
+    });
+    assert.deepEqual(problems, []);
+    assert.deepEqual(wishes, {
+      sendsFromVip: true,
+      ports: [
+        { protocol: "tcp", first: 80, last: 80 },
+        { protocol: "udp", first: 5000, last: 5009 },
+      ],
+      probe: { protocol: "tcp", port: 443, everyMs: 250, failures: 2 },
+    });
+  });
+
+  for (const [key, text, pattern] of [
+    [vipEgressAnnotation, "yes", /"yes" is neither true nor false/],
+    [vipPortsAnnotation, "80", /"80" is no port; write tcp:80/],
+    [vipPortsAnnotation, "tcp:9-5", /is no port/],
+    [vipPortsAnnotation, "tcp:0", /is no port/],
+    [vipProbeAnnotation, "http:80", /"http:80" is no probe; write tcp:443,500ms,3/],
+    [vipProbeAnnotation, "tcp:443,1ms", /is no probe/],
+    [vipProbeAnnotation, "tcp:99999", /is no probe/],
+  ] as const) {
+    test(`${key}: ${text} is a problem and not more`, () => {
+      const claim = wishesOf({ [key]: text });
+      assert.deepEqual(claim.ips, ["192.0.2.50"]);
+      assert.match(claim.problems.join(), pattern);
+    });
+  }
+
+  test("exposes nothing when no port can be read", () => {
+    assert.deepEqual(wishesOf({ [vipPortsAnnotation]: "all" }).wishes.ports, []);
+  });
 });

@@ -4,6 +4,7 @@
 import type { PodPhase } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
 import { parseIp } from "../core/ip.ts";
+import type { VipPorts, VipProbe, VipWishes } from "../core/vip.ts";
 import { parseJsonText } from "./json-text.ts";
 import { asList, asText, parseTimeMs, quoteValue, textAt, valueAt } from "./json-value.ts";
 
@@ -13,6 +14,16 @@ export const vipAddressesAnnotation = "vip.galaxy.k8s.io/addresses";
 export const vipPriorityAnnotation = "vip.galaxy.k8s.io/priority";
 /** Annotation of a pod: whether it takes an address from a holder of lower priority (`never` or `always`). */
 export const vipPreemptAnnotation = "vip.galaxy.k8s.io/preempt";
+/** Annotation of a pod: `true` when new flows that it opens leave with the address. */
+export const vipEgressAnnotation = "vip.galaxy.k8s.io/egress";
+/** Annotation of a pod: what is reachable by the address, such as `tcp:80, udp:5000-5009`. */
+export const vipPortsAnnotation = "vip.galaxy.k8s.io/ports";
+/** Annotation of a pod: how its node finds out whether it serves, such as `tcp:443,500ms,3`. */
+export const vipProbeAnnotation = "vip.galaxy.k8s.io/probe";
+/** Condition of a pod: what its node's agent found by the probe. */
+export const vipProbeCondition = "vip.galaxy.k8s.io/Probe";
+/** Condition of a pod: whether it holds its addresses. */
+export const vipHolderCondition = "vip.galaxy.k8s.io/Holder";
 /** Calico's annotation: a JSON list of addresses in a string. */
 export const calicoFloatingIpsAnnotation = "cni.projectcalico.org/floatingIPs";
 
@@ -22,8 +33,11 @@ export const mostClaims = 64;
 /** What a pod claims; `problems` are sentences that name annotation, value and remedy. */
 export type VipClaimParse = {
   readonly ips: readonly Ip[];
+  /** All addresses of the annotations that can be read, by annotation: those of one go to one pod. */
+  readonly groups: readonly (readonly Ip[])[];
   readonly priority: number;
   readonly preempts: boolean;
+  readonly wishes: VipWishes;
   readonly problems: readonly string[];
 };
 
@@ -38,20 +52,30 @@ export function parseVipClaim(
   const problems: string[] = [];
   const annotation = (key: string) => textAt(json, "metadata", "annotations", key);
   const ips = new Set<Ip>();
+  const groups: (readonly Ip[])[] = [];
   const keys = options.readsCalico
     ? [vipAddressesAnnotation, calicoFloatingIpsAnnotation]
     : [vipAddressesAnnotation];
   for (const key of keys) {
+    const group = new Set<Ip>();
     for (const entry of entriesOf(key, annotation(key) ?? "", problems)) {
       const ip = parseIp(entry.trim());
-      if (ip !== undefined) ips.add(ip);
+      if (ip !== undefined) group.add(ip);
       else problems.push(entryProblem(key, entry));
     }
+    if (group.size > 0) groups.push([...group]);
+    for (const ip of group) ips.add(ip);
   }
   return {
     ips: [...ips],
+    groups,
     priority: readPriority(annotation(vipPriorityAnnotation), problems),
     preempts: readPreempt(annotation(vipPreemptAnnotation), problems),
+    wishes: {
+      sendsFromVip: readEgress(annotation(vipEgressAnnotation), problems),
+      ports: readPorts(annotation(vipPortsAnnotation), problems),
+      probe: readProbe(annotation(vipProbeAnnotation), problems),
+    },
     problems,
   };
 }
@@ -108,41 +132,134 @@ function readPreempt(text: string | undefined, problems: string[]): boolean {
   return false;
 }
 
+function readEgress(text: string | undefined, problems: string[]): boolean {
+  if (text === undefined || text === "" || text === "false") return false;
+  if (text === "true") return true;
+  problems.push(
+    `annotation ${vipEgressAnnotation}: ${quoteValue(text)} is neither true nor false; false counts until it is`,
+  );
+  return false;
+}
+
+/** What cannot be read exposes nothing: an entry with a slip must not open every port. */
+function readPorts(text: string | undefined, problems: string[]): readonly VipPorts[] | undefined {
+  if (text === undefined || text.trim() === "") return undefined;
+  return text.split(",").flatMap((entry) => {
+    const match = /^(tcp|udp|sctp):([0-9]{1,5})(?:-([0-9]{1,5}))?$/.exec(
+      entry.trim().toLowerCase(),
+    );
+    const [first, last] = [Number(match?.[2]), Number(match?.[3] ?? match?.[2])];
+    if (match !== null && isPort(first) && isPort(last) && first <= last) {
+      return { protocol: match[1] as VipPorts["protocol"], first, last };
+    }
+    problems.push(
+      `annotation ${vipPortsAnnotation}: ${quoteValue(entry)} is no port; write tcp:80 or udp:5000-5009, the others of the list count`,
+    );
+    return [];
+  });
+}
+
+function readProbe(text: string | undefined, problems: string[]): VipProbe | undefined {
+  if (text === undefined || text.trim() === "") return undefined;
+  const match = /^tcp:([0-9]{1,5})(?:,([0-9]{2,5})ms)?(?:,([0-9]{1,2}))?$/.exec(
+    text.trim().toLowerCase().replaceAll(/\s/g, ""),
+  );
+  const [port, everyMs, failures] = [1, 2, 3].map((index) => match?.[index]);
+  const probe: VipProbe = {
+    protocol: "tcp",
+    port: Number(port),
+    everyMs: Number(everyMs ?? 500),
+    failures: Number(failures ?? 3),
+  };
+  if (match !== null && isPort(probe.port) && probe.everyMs >= 50 && probe.failures >= 1) {
+    return probe;
+  }
+  problems.push(
+    `annotation ${vipProbeAnnotation}: ${quoteValue(text)} is no probe; write tcp:443,500ms,3 (port, time between attempts of at least 50ms, failures); the Ready condition counts until it is`,
+  );
+  return undefined;
+}
+
+function isPort(value: number): boolean {
+  return value >= 1 && value <= 65_535;
+}
+
 /** A pod as far as virtual addresses are concerned. */
 export type VipPodFacts = {
   readonly podIps: readonly Ip[];
   readonly phase: PodPhase;
-  readonly isReady: boolean;
-  /** When the Ready condition last became what it is, milliseconds since 1970; 0 when it does not say. */
-  readonly readySinceMs: number;
-  readonly isTerminating: boolean;
+  readonly ready: VipCondition;
+  /** What the agent of its node found by a probe; undefined: it said nothing yet. */
+  readonly probe: VipCondition | undefined;
+  /** When its deletion was asked for; undefined: it was not. */
+  readonly terminatingSinceMs: number | undefined;
   readonly nodeName: string;
 };
+
+/** A condition: whether it is True, and when it last became what it is (milliseconds since 1970, 0 when it does not say). */
+export type VipCondition = { readonly isTrue: boolean; readonly sinceMs: number };
 
 const phases: readonly PodPhase[] = ["Pending", "Running", "Succeeded", "Failed"];
 
 /** Reads the state of a Pod. Never throws. */
 export function parseVipPod(json: unknown): VipPodFacts {
-  const ready = conditionOf(json, "Ready");
   const listed = asList(valueAt(json, "status", "podIPs")).map((each) => textAt(each, "ip") ?? "");
   const texts = listed.length > 0 ? listed : [textAt(json, "status", "podIP") ?? ""];
   return {
     podIps: texts.flatMap((text) => parseIp(text) ?? []),
     phase: phases.find((phase) => phase === textAt(json, "status", "phase")) ?? "Unknown",
-    isReady: textAt(ready, "status") === "True",
-    readySinceMs: parseTimeMs(valueAt(ready, "lastTransitionTime")) ?? 0,
-    isTerminating: (textAt(json, "metadata", "deletionTimestamp") ?? "") !== "",
+    ready: conditionOf(json, "Ready") ?? { isTrue: false, sinceMs: 0 },
+    probe: conditionOf(json, vipProbeCondition),
+    terminatingSinceMs: deletionAskedMs(json),
     nodeName: textAt(json, "spec", "nodeName") ?? "",
   };
 }
 
-/** Whether a Node's Ready condition is True; False, Unknown and missing are not. */
-export function nodeIsReady(json: unknown): boolean {
-  return textAt(conditionOf(json, "Ready"), "status") === "True";
+/** The time of deletion lies in the future by the grace period. */
+function deletionAskedMs(json: unknown): number | undefined {
+  const text = textAt(json, "metadata", "deletionTimestamp") ?? "";
+  if (text === "") return undefined;
+  const graceSeconds = valueAt(json, "metadata", "deletionGracePeriodSeconds");
+  const atMs = parseTimeMs(text) ?? 0;
+  return atMs - (typeof graceSeconds === "number" ? graceSeconds * 1_000 : 0);
 }
 
-function conditionOf(json: unknown, type: string): unknown {
-  return asList(valueAt(json, "status", "conditions")).find(
+/** A node as far as virtual addresses are concerned. */
+export type VipNodeFacts = {
+  readonly name: string;
+  /** False when its Ready condition is False or Unknown. */
+  readonly isReady: boolean;
+  readonly sinceMs: number;
+  readonly ips: readonly Ip[];
+  /** Blocks of pod addresses, as written. */
+  readonly podCidrs: readonly string[];
+};
+
+/** Reads a Node; undefined when it has no name. */
+export function parseVipNode(json: unknown): VipNodeFacts | undefined {
+  const name = textAt(json, "metadata", "name") ?? "";
+  if (name === "") return undefined;
+  const ready = conditionOf(json, "Ready");
+  const cidrs = asList(valueAt(json, "spec", "podCIDRs")).flatMap((each) => asText(each) ?? []);
+  const first = textAt(json, "spec", "podCIDR") ?? "";
+  return {
+    name,
+    isReady: ready?.isTrue ?? true,
+    sinceMs: ready?.sinceMs ?? 0,
+    ips: asList(valueAt(json, "status", "addresses")).flatMap(
+      (each) => parseIp(textAt(each, "address") ?? "") ?? [],
+    ),
+    podCidrs: cidrs.length === 0 && first !== "" ? [first] : cidrs,
+  };
+}
+
+function conditionOf(json: unknown, type: string): VipCondition | undefined {
+  const condition = asList(valueAt(json, "status", "conditions")).find(
     (each) => textAt(each, "type") === type,
   );
+  if (condition === undefined) return undefined;
+  return {
+    isTrue: textAt(condition, "status") === "True",
+    sinceMs: parseTimeMs(valueAt(condition, "lastTransitionTime")) ?? 0,
+  };
 }

@@ -129,13 +129,19 @@ describe("a VIPPool", () => {
         mode: { kind: "L2", interfaces: "*" },
         onControlPlaneLoss: "Fence",
         minReadyMs: 5_000,
+        lastResort: "release",
       },
     });
   });
 
   test("says everything that it can say", () => {
     const spec = { ranges: ["192.0.2.10"], namespaces: ["shop"], mode: "Route" };
-    const json = pool({ ...spec, onControlPlaneLoss: "Hold", minReadySeconds: 0 });
+    const json = pool({
+      ...spec,
+      onControlPlaneLoss: "Hold",
+      minReadySeconds: 0,
+      lastResort: "keep",
+    });
     assert.ok(Check(vipPoolSchema, json));
     const parsed = parseVipPool(json);
     assert.equal(parsed.kind, "pool");
@@ -143,6 +149,7 @@ describe("a VIPPool", () => {
     assert.deepEqual(parsed.pool.mode, { kind: "Route" });
     assert.equal(parsed.pool.onControlPlaneLoss, "Hold");
     assert.equal(parsed.pool.minReadyMs, 0);
+    assert.equal(parsed.pool.lastResort, "keep");
   });
 
   for (const [what, spec, pattern] of [
@@ -156,6 +163,11 @@ describe("a VIPPool", () => {
     ["of another loss", { ranges: ["10.0.0.1"], onControlPlaneLoss: "x" }, /is neither Fence nor/],
     ["with namespaces that are no names", { ranges: ["10.0.0.1"], namespaces: [1] }, /no list/],
     ["with half seconds", { ranges: ["10.0.0.1"], minReadySeconds: 0.5 }, /no whole number/],
+    [
+      "of another last resort",
+      { ranges: ["10.0.0.1"], lastResort: "no" },
+      /is neither release nor/,
+    ],
     ["with an empty pattern", { ranges: ["10.0.0.1"], interfaces: "" }, /no pattern of names/],
   ] as const) {
     test(`${what} is refused with the field and the remedy`, () => {

@@ -69,6 +69,10 @@ export function parseVipPool(json: unknown): VipPoolParse {
   if (onControlPlaneLoss !== "Fence" && onControlPlaneLoss !== "Hold") {
     wrong("onControlPlaneLoss", onControlPlaneLoss, "is neither Fence nor Hold; write one");
   }
+  const lastResort = field("lastResort") ?? "release";
+  if (lastResort !== "release" && lastResort !== "keep") {
+    wrong("lastResort", lastResort, "is neither release nor keep; write one");
+  }
   const minReadySeconds = field("minReadySeconds") ?? usualMinReadySeconds;
   const isSeconds =
     typeof minReadySeconds === "number" &&
@@ -89,6 +93,7 @@ export function parseVipPool(json: unknown): VipPoolParse {
           : { kind: "L2", interfaces: asText(interfaces) ?? "*" },
       onControlPlaneLoss: onControlPlaneLoss === "Hold" ? "Hold" : "Fence",
       minReadyMs: Number(minReadySeconds) * 1_000,
+      lastResort: lastResort === "keep" ? "keep" : "release",
     },
   };
 }
@@ -403,6 +408,11 @@ export const vipPoolCrd = definition(
           interfaces: { ...text, description: "Pattern of the interfaces that answer in mode L2." },
           onControlPlaneLoss: { type: "string", enum: ["Fence", "Hold"] },
           minReadySeconds: { type: "integer", minimum: 0, maximum: 3_600 },
+          lastResort: {
+            type: "string",
+            enum: ["release", "keep"],
+            description: "When no pod may hold an address: nobody answers, or its holder goes on.",
+          },
         },
       },
     },
