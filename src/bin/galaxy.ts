@@ -3,15 +3,18 @@
 // reverse.
 
 import { readFile } from "node:fs/promises";
+import manifest from "../../package.json" with { type: "json" };
 import { createPinoLog } from "../adapters/log/pino-log.ts";
 import type { Log } from "../ports/log.ts";
 import type { NodeConfig } from "../wire/node-config.ts";
 import { parseNodeConfig } from "../wire/node-config.ts";
 import type { NodeOptions } from "../wire/node-options.ts";
-import { parseNodeOptions } from "../wire/node-options.ts";
+import { parseNodeOptions, parseRuntimeEndpoint } from "../wire/node-options.ts";
 import { cniDoor } from "./galaxy/cni-door.ts";
+import { sandboxGarbage } from "./galaxy/garbage.ts";
 import { openNodeWorld } from "./galaxy/node-world.ts";
 import type { DaemonPart } from "./galaxy/part.ts";
+import { statusDoor } from "./galaxy/status-door.ts";
 import { upkeep } from "./galaxy/upkeep.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
@@ -24,8 +27,18 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(parsed.text);
     return;
   }
+  if (parsed.kind === "version") {
+    process.stdout.write(`galaxy ${manifest.version}\n`);
+    return;
+  }
   if (parsed.kind === "invalid") return refuse(parsed.problems);
-  const { options } = parsed;
+  const problems: string[] = [];
+  const named = parseRuntimeEndpoint(process.env["CONTAINERD_HOST"] ?? "", problems);
+  if (problems.length > 0) return refuse(problems.map((problem) => `$CONTAINERD_HOST: ${problem}`));
+  const options: NodeOptions =
+    parsed.options.runtimeEndpoint.kind === "find"
+      ? { ...parsed.options, runtimeEndpoint: named }
+      : parsed.options;
   const log = createPinoLog({ verbosity: options.verbosity });
   for (const warning of parsed.warnings) log.warn("command line", { warning });
   let text: string;
@@ -37,6 +50,7 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const config = parseNodeConfig(text, options.configPath);
   if (config.kind === "invalid") return refuse(config.problems);
+  for (const warning of config.warnings) log.warn("configuration file", { warning });
   await serve(options, config.config, log);
 }
 
@@ -52,7 +66,25 @@ async function serve(options: NodeOptions, config: NodeConfig, log: Log): Promis
     process.once("SIGTERM", stop).once("SIGINT", stop);
   });
   const world = await openNodeWorld(options, config, log);
-  const parts: readonly DaemonPart[] = [cniDoor(world), upkeep(world)];
+  const looks = upkeep(world);
+  const garbage = sandboxGarbage(world);
+  const parts: readonly DaemonPart[] = [
+    cniDoor(world),
+    statusDoor(world, () => looks.problem()),
+    looks,
+    garbage,
+  ];
+  const countOf = async (list: Promise<readonly unknown[]>) =>
+    list.then(
+      ({ length }) => length,
+      () => undefined,
+    );
+  world.metrics.addGauges({
+    attachments: () => countOf(world.ports.store.all()),
+    containers: () => countOf(world.states.all()),
+    isRuntimeReachable: () => garbage.isRuntimeReachable(),
+    secondsSinceLook: () => looks.secondsSinceLook(),
+  });
   const started: DaemonPart[] = [];
   try {
     for (const part of parts) {

@@ -64,15 +64,23 @@ async function missingOf(ports: NodePorts, record: AttachmentRecord): Promise<Ne
   return facts.pod === undefined ? "gone" : missingSteps(steps, facts);
 }
 
-/** Repairs every attachment of the node, one after the other; a failure of one is logged and does not keep the others from it. */
-export async function repairAll(ports: NodePorts): Promise<void> {
+/**
+ * Repairs every attachment of the node, one after the other; a failure of one is logged and does not keep the others from it.
+ * @returns of how many something was missing and was restored, or could not be
+ */
+export async function repairAll(
+  ports: NodePorts,
+): Promise<{ readonly restored: number; readonly failed: number }> {
+  let [restoredCount, failed] = [0, 0];
   for (const { id } of await ports.store.all()) {
     try {
       const restored = await repairAttachment(ports, id);
       if (restored.length > 0) {
+        restoredCount += 1;
         ports.log.info("network of a pod repaired", { container: id.containerId, restored });
       }
     } catch (error) {
+      failed += 1;
       ports.log.warn(
         "network of a pod could not be repaired, it is tried again",
         { container: id.containerId },
@@ -80,4 +88,5 @@ export async function repairAll(ports: NodePorts): Promise<void> {
       );
     }
   }
+  return { restored: restoredCount, failed };
 }

@@ -23,6 +23,12 @@ export interface PodDirectory {
   readPod(id: PodId): Promise<NodePod | "gone">;
   /** The record of an address; undefined when there is none. */
   readAllocation(ip: string): Promise<Allocation | undefined>;
-  /** Says on the pod which networks it has; a pod that is gone or another one of that name is left alone. */
-  writeNetworkStatus(pod: Pick<NodePod, "id" | "uid">, text: string): Promise<void>;
+  /**
+   * Says on the pod which networks it has. `gone`: there is no pod of that name; `conflict`: another pod of the name is there, or
+   * somebody else wrote at the same moment. Neither changes anything.
+   */
+  writeNetworkStatus(
+    pod: Pick<NodePod, "id" | "uid">,
+    text: string,
+  ): Promise<"written" | "gone" | "conflict">;
 }

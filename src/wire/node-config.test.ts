@@ -45,7 +45,26 @@ test("the Go daemon's configuration is read; a network without a name has that o
       defaultNetworks: ["galaxy-flannel"],
       floatIpNetwork: "galaxy-k8s-vlan",
     },
+    warnings: [
+      'f: network "galaxy-flannel" is not in NetworkConf; pods that want it need a file of --network-conf-dir with that name',
+    ],
   });
+});
+
+test("members are read in any case, as Go reads them, and unknown ones are told", () => {
+  const text = JSON.stringify({
+    networkconf: [{ type: "a" }],
+    DEFAULTNETWORKS: ["a"],
+    eniipnetwork: null,
+    NetworkPolicy: true,
+  });
+  const parsed = parseNodeConfig(text, "f");
+  assert.ok(parsed.kind === "config");
+  assert.deepEqual(parsed.config.defaultNetworks, ["a"]);
+  assert.equal(parsed.config.floatIpNetwork, "");
+  assert.deepEqual(parsed.warnings, [
+    'f: "NetworkPolicy" is none of NetworkConf, DefaultNetworks, ENIIPNetwork; remove it',
+  ]);
 });
 
 test("a broken configuration is refused with every problem", () => {
@@ -120,13 +139,61 @@ test("flags are read as Go reads them, those without effect are told, and mistak
   assert.match(help.kind === "help" ? help.text : "", /--repair-interval/);
 });
 
+test("the Go daemon's whole command line is accepted; what has no effect is told, what happens anyway is not", () => {
+  const argv =
+    "--master= --kubeconfig=/k --route-eni=false --network-policy --pprof=false --gc-dirs /a,/b --flannel-gc-interval=10s --flannel-allocated-ip-dir=/c --logtostderr=true --v 3 --vmodule x=1 --alsologtostderr";
+  const parsed = parseNodeOptions(argv.split(" "));
+  assert.ok(parsed.kind === "options", JSON.stringify(parsed));
+  assert.equal(parsed.options.garbageMs, 10_000);
+  assert.equal(parsed.options.verbosity, 3);
+  assert.deepEqual(
+    parsed.warnings.map((warning) => warning.split(" ")[0]),
+    [
+      "--network-policy",
+      "--gc-dirs",
+      "--flannel-allocated-ip-dir",
+      "--vmodule",
+      "--alsologtostderr",
+    ],
+  );
+  assert.equal(parseNodeOptions(["--version"]).kind, "version");
+});
+
+test("where the runtime and the metrics are can be said as others say it", () => {
+  const options = (flag: string) => {
+    const parsed = parseNodeOptions([flag]);
+    assert.ok(parsed.kind === "options", flag);
+    return parsed.options;
+  };
+  const endpoint = (text: string) =>
+    options(`--container-runtime-endpoint=${text}`).runtimeEndpoint;
+  assert.deepEqual(endpoint("unix:///run/a.sock"), { kind: "socket", path: "/run/a.sock" });
+  assert.deepEqual(endpoint("/run/a.sock"), { kind: "socket", path: "/run/a.sock" });
+  assert.deepEqual(endpoint(""), { kind: "find" });
+  assert.deepEqual(endpoint("none"), { kind: "none" });
+  const address = (text: string) => options(`--metrics-address=${text}`).metricsAddress;
+  assert.deepEqual(address("[::1]:1"), { host: "::1", port: 1 });
+  assert.deepEqual(address(":9042"), { host: "0.0.0.0", port: 9042 });
+  assert.equal(address("none"), undefined);
+  for (const flag of [
+    "--container-runtime-endpoint=tcp://x",
+    "--metrics-address=9042",
+    "--metrics-address=a:70000",
+    "--gc-min-age=-1",
+    "--repair-interval=0",
+    "--flannel-gc-interval=soon",
+  ]) {
+    assert.equal(parseNodeOptions([flag]).kind, "invalid", flag);
+  }
+});
+
 test("no text makes the parsers throw", () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
       parseNodeConfig(text, "f");
       parseNetworkFile(text);
       parsePodState(text);
-      assert.ok(["options", "invalid", "help"].includes(parseNodeOptions([text]).kind));
+      assert.ok(["options", "invalid", "help", "version"].includes(parseNodeOptions([text]).kind));
     }),
   );
 });

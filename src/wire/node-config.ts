@@ -16,10 +16,20 @@ export type NodeConfig = NetworkDefaults & { readonly networks: readonly Configu
 
 /** The configuration, or what is wrong with it. */
 export type NodeConfigParse =
-  | { readonly kind: "config"; readonly config: NodeConfig }
+  | {
+      readonly kind: "config";
+      readonly config: NodeConfig;
+      /** What was passed over. */
+      readonly warnings: readonly string[];
+    }
   | { readonly kind: "invalid"; readonly problems: readonly string[] };
 
-/** Reads `{"NetworkConf":[…],"DefaultNetworks":[…],"ENIIPNetwork":"…"}`. @param where for messages */
+const members = ["NetworkConf", "DefaultNetworks", "ENIIPNetwork"] as const;
+
+/**
+ * Reads `{"NetworkConf":[…],"DefaultNetworks":[…],"ENIIPNetwork":"…"}`. Upper and lower case do not matter, as in Go's JSON; unknown members
+ * are told. @param where for messages
+ */
 export function parseNodeConfig(text: string, where: string): NodeConfigParse {
   let json: unknown;
   try {
@@ -32,9 +42,17 @@ export function parseNodeConfig(text: string, where: string): NodeConfigParse {
   if (object === undefined) {
     return { kind: "invalid", problems: [`${where} is no JSON object; write {"NetworkConf":[…]}`] };
   }
+  const found: Partial<Record<(typeof members)[number], unknown>> = {};
+  const warnings: string[] = [];
+  for (const [key, value] of Object.entries(object)) {
+    const member = members.find((name) => name.toLowerCase() === key.toLowerCase());
+    if (member === undefined) {
+      warnings.push(`${where}: ${quoteValue(key)} is none of ${members.join(", ")}; remove it`);
+    } else if (key === member || found[member] === undefined) found[member] = value ?? undefined;
+  }
   const problems: string[] = [];
   const networks: ConfiguredNetwork[] = [];
-  const conf = object["NetworkConf"] ?? [];
+  const conf = found.NetworkConf ?? [];
   if (!Array.isArray(conf)) problems.push(`${where}: NetworkConf is no list; write [{"type":…}]`);
   for (const [index, item] of (Array.isArray(conf) ? conf : []).entries()) {
     const network = readNetwork(item);
@@ -43,10 +61,10 @@ export function parseNodeConfig(text: string, where: string): NodeConfigParse {
       problems.push(`${where}: network ${network.name} stands twice; rename one of them`);
     } else networks.push(network);
   }
-  const names = object["DefaultNetworks"] ?? [];
+  const names = found.DefaultNetworks ?? [];
   const isList = Array.isArray(names) && names.every((name) => typeof name === "string");
   if (!isList) problems.push(`${where}: DefaultNetworks is ${quoteValue(names)}; write ["name"]`);
-  const floatIpNetwork = object["ENIIPNetwork"] ?? "";
+  const floatIpNetwork = found.ENIIPNetwork ?? "";
   if (typeof floatIpNetwork !== "string") {
     problems.push(`${where}: ENIIPNetwork is ${quoteValue(floatIpNetwork)}; write a name`);
   }
@@ -58,7 +76,26 @@ export function parseNodeConfig(text: string, where: string): NodeConfigParse {
       defaultNetworks: isList ? names : [],
       floatIpNetwork: typeof floatIpNetwork === "string" ? floatIpNetwork : "",
     },
+    warnings: [...warnings, ...unknownNames(where, networks, [...namesOf(names), floatIpNetwork])],
   };
+}
+
+function namesOf(names: unknown): readonly unknown[] {
+  return Array.isArray(names) ? names : [];
+}
+
+/** Names that no network has yet: it may come as a file of `--network-conf-dir`, and a typing error looks just like it. */
+function unknownNames(
+  where: string,
+  networks: readonly ConfiguredNetwork[],
+  names: readonly unknown[],
+): readonly string[] {
+  return names
+    .filter((name) => name !== "" && !networks.some((network) => network.name === name))
+    .map(
+      (name) =>
+        `${where}: network ${quoteValue(name)} is not in NetworkConf; pods that want it need a file of --network-conf-dir with that name`,
+    );
 }
 
 /** Reads a `.conf` or `.conflist`; a text says why it is none. The name is the type's when there is none, as the Go daemon has it. */
@@ -143,6 +180,11 @@ export type PluginState = {
   readonly Args: Readonly<Record<string, string>>;
   readonly Conf: JsonObject;
   readonly IfName: string;
+  /** Not the Go daemon's, which passes over it: where to undo what nobody calls DEL for. */
+  readonly Netns?: string | undefined;
+  readonly Path?: readonly string[] | undefined;
+  /** CNI's result of the network, as CNI writes it. */
+  readonly Result?: JsonObject | undefined;
 };
 
 /** Reads the daemon's state of a pod, the Go daemon's included; undefined for text that is cut or not ours. */
@@ -156,11 +198,17 @@ export function parsePodState(text: string): readonly PluginState[] | undefined 
       const name = asText(object?.["NetworkType"]);
       if (conf === undefined || name === undefined) throw new TypeError("no network");
       const args = Object.entries(asObject(object?.["Args"]) ?? {});
+      const netns = asText(object?.["Netns"]);
+      const path = object?.["Path"];
+      const result = asObject(object?.["Result"]);
       return {
         NetworkType: name,
         Args: Object.fromEntries(args.map(([key, value]) => [key, String(value)])),
         Conf: conf,
         IfName: asText(object?.["IfName"]) ?? "eth0",
+        ...(netns === undefined ? {} : { Netns: netns }),
+        ...(Array.isArray(path) ? { Path: path.map(String) } : {}),
+        ...(result === undefined ? {} : { Result: result }),
       };
     });
   } catch {

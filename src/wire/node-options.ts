@@ -1,5 +1,7 @@
 // The command line of the daemon galaxy: the Go daemon's flags with their defaults, and ours. Text in, options and problems out.
 
+import { parseDurationMs } from "./ipam-options.ts";
+
 /** What the command line says. Durations are in milliseconds. */
 export type NodeOptions = {
   readonly kubeconfig: string;
@@ -14,10 +16,24 @@ export type NodeOptions = {
   readonly socket: string;
   readonly stateFolder: string;
   readonly repairMs: number;
+  /** Sockets of container runtimes: one that was named, `find` for the well-known ones that exist, `none` for not asking. */
+  readonly runtimeEndpoint: RuntimeEndpoint;
+  /** How often the runtime is asked for what it still has. */
+  readonly garbageMs: number;
+  /** The network of a container that is younger is never garbage. */
+  readonly garbageAgeMs: number;
+  /** Where metrics and health are served; undefined: nowhere. Port 0: a free one. */
+  readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
   /** Path of the network namespace that counts as the host; "": that of the process. */
   readonly hostNetns: string;
   readonly verbosity: number;
 };
+
+/** Where the container runtime is asked. */
+export type RuntimeEndpoint =
+  | { readonly kind: "socket"; readonly path: string }
+  | { readonly kind: "find" }
+  | { readonly kind: "none" };
 
 /** Outcome of reading the command line. */
 export type NodeOptionsParse =
@@ -27,6 +43,7 @@ export type NodeOptionsParse =
       readonly warnings: readonly string[];
     }
   | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version" }
   | { readonly kind: "invalid"; readonly problems: readonly string[] };
 
 type Flag = { readonly initial: string; readonly help: string };
@@ -56,7 +73,23 @@ const table = {
   "state-dir": { initial: "/var/lib/cni/galaxy", help: "state of pods" },
   "repair-interval": {
     initial: "60",
-    help: "seconds between looks for lost routes, neighbours and values",
+    help: "seconds between looks for lost routes, neighbours and values; or a duration like 1m30s",
+  },
+  "container-runtime-endpoint": {
+    initial: "",
+    help: "CRI socket of the container runtime, which is asked for garbage; without it $CONTAINERD_HOST, else the well-known sockets that exist; none: do not ask",
+  },
+  "flannel-gc-interval": {
+    initial: "60",
+    help: "seconds between questions to the runtime (the Go daemon's name), or a duration like 10s",
+  },
+  "gc-min-age": {
+    initial: "180",
+    help: "seconds, or a duration, during which the network of a new container is never garbage: runtimes list a sandbox only when its network is there",
+  },
+  "metrics-address": {
+    initial: "127.0.0.1:9042",
+    help: "address and port of /metrics, /healthy, /livez and /readyz; none: do not serve them",
   },
   "host-netns": {
     initial: "",
@@ -65,16 +98,35 @@ const table = {
   v: { initial: "0", help: "how much to log: 4 and above is everything" },
 } as const satisfies Readonly<Record<string, Flag>>;
 
-/** Flags of the Go daemon that have no effect here, and why. */
-const ignored: Readonly<Record<string, string>> = {
-  "route-eni": "cloud network cards are not part of this daemon",
-  "network-policy": "network policies are not part of this daemon",
-  pprof: "run node with --cpu-prof or --inspect instead",
-  "flannel-gc-interval": "garbage is collected when the runtime asks for it (CNI GC)",
-  "flannel-allocated-ip-dir": "IPAM plugins release their own addresses",
-  "gc-dirs": "--state-dir is the only folder with state",
-  logtostderr: "logs are JSON lines on standard error",
+const klogIgnored = "logs are JSON lines on standard error";
+
+/** Flags of the Go daemon that have no effect here, and why; "" for what happens anyway. */
+const ignored: Readonly<Record<string, { readonly isSwitch: boolean; readonly why: string }>> = {
+  "route-eni": { isSwitch: true, why: "cloud network cards are not part of this daemon" },
+  "network-policy": { isSwitch: true, why: "network policies are not part of this daemon" },
+  pprof: { isSwitch: true, why: "run node with --cpu-prof or --inspect instead" },
+  "flannel-allocated-ip-dir": {
+    isSwitch: false,
+    why: "IPAM plugins release their own addresses when garbage is deleted",
+  },
+  "gc-dirs": { isSwitch: false, why: "--state-dir is the only folder with state" },
+  logtostderr: { isSwitch: true, why: klogIgnored },
+  alsologtostderr: { isSwitch: true, why: klogIgnored },
+  stderrthreshold: { isSwitch: false, why: klogIgnored },
+  vmodule: { isSwitch: false, why: klogIgnored },
+  log_backtrace_at: { isSwitch: false, why: klogIgnored },
+  log_dir: { isSwitch: false, why: klogIgnored },
+  log_file: { isSwitch: false, why: klogIgnored },
+  log_file_max_size: { isSwitch: false, why: klogIgnored },
+  skip_headers: { isSwitch: true, why: klogIgnored },
+  skip_log_headers: { isSwitch: true, why: klogIgnored },
+  add_dir_header: { isSwitch: true, why: klogIgnored },
+  log_flush_frequency: { isSwitch: false, why: klogIgnored },
 };
+
+/** Values of flags without effect that ask for what happens anyway: no warning. */
+const isQuiet = (name: string, value: string): boolean =>
+  value === (name === "logtostderr" ? "true" : "false") && ignored[name]?.isSwitch === true;
 
 type FlagName = keyof typeof table;
 
@@ -90,13 +142,16 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
       continue;
     }
     if (name === "help" || name === "h") return { kind: "help", text: helpText() };
+    if (name === "version" && written !== "false") return { kind: "version" };
     const isKnown = Object.hasOwn(table, name);
     if (!isKnown && !Object.hasOwn(ignored, name)) {
       problems.push(`--${name} is no flag of galaxy; see --help`);
       continue;
     }
     let value = written;
-    const isSwitch = !isKnown || ["true", "false"].includes(table[name as FlagName].initial);
+    const isSwitch = isKnown
+      ? ["true", "false"].includes(table[name as FlagName].initial)
+      : (ignored[name]?.isSwitch ?? true);
     const next = argv[index + 1];
     if (value === undefined && isSwitch) value = "true";
     else if (value === undefined && next !== undefined) {
@@ -105,7 +160,9 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
     }
     if (value === undefined) problems.push(`--${name} needs a value`);
     else if (isKnown) given.set(name, value);
-    else warnings.push(`--${name} has no effect: ${ignored[name]}`);
+    else if (!isQuiet(name, value)) {
+      warnings.push(`--${name} has no effect: ${ignored[name]?.why ?? "the Go daemon has it"}`);
+    }
   }
   const text = (name: FlagName) => given.get(name) ?? table[name].initial;
   const flag = (name: FlagName) => {
@@ -122,6 +179,28 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
     }
     return value;
   };
+  const durationMs = (name: FlagName, leastS: number): number => {
+    const written = text(name);
+    const ms = /^[0-9]*\.?[0-9]+$/.test(written)
+      ? Number(written) * 1000
+      : (parseDurationMs(written) ?? Number.NaN);
+    // Timers of JavaScript end after 24 days.
+    if (!(ms >= leastS * 1000 && ms < 2 ** 31)) {
+      problems.push(
+        `--${name}=${written}: write seconds or a duration like 1m30s, at least ${leastS} s`,
+      );
+    }
+    return ms;
+  };
+  const address = (name: FlagName): NodeOptions["metricsAddress"] => {
+    const written = text(name);
+    if (written === "none" || written === "") return undefined;
+    const [, host = "", port = ""] = /^\[?([^\]]*?)\]?:([0-9]{1,5})$/.exec(written) ?? [];
+    if (port === "" || Number(port) > 65_535) {
+      problems.push(`--${name}=${written}: write ADDRESS:PORT, or none`);
+    }
+    return { host: host === "" ? "0.0.0.0" : host, port: Number(port) };
+  };
   const options: NodeOptions = {
     kubeconfig: text("kubeconfig"),
     master: text("master"),
@@ -135,13 +214,32 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
     bridgeCallsIptables: flag("bridge-nf-call-iptables"),
     socket: text("socket"),
     stateFolder: text("state-dir"),
-    repairMs: count("repair-interval", 0.1) * 1000,
+    repairMs: durationMs("repair-interval", 0.1),
+    runtimeEndpoint: parseRuntimeEndpoint(text("container-runtime-endpoint"), problems),
+    garbageMs: durationMs("flannel-gc-interval", 0.1),
+    garbageAgeMs: durationMs("gc-min-age", 0),
+    metricsAddress: address("metrics-address"),
     hostNetns: text("host-netns"),
     verbosity: count("v", 0),
   };
   return problems.length === 0
     ? { kind: "options", options, warnings }
     : { kind: "invalid", problems };
+}
+
+/**
+ * Reads where a runtime is: a path, or the `unix://` form that the kubelet has. @param problems gets what is wrong with it
+ */
+export function parseRuntimeEndpoint(text: string, problems: string[]): RuntimeEndpoint {
+  if (text === "") return { kind: "find" };
+  if (text === "none") return { kind: "none" };
+  const path = text.replace(/^unix:\/\//, "");
+  if (!path.startsWith("/")) {
+    problems.push(
+      `--container-runtime-endpoint=${text}: write the path of a unix socket, such as unix:///run/containerd/containerd.sock`,
+    );
+  }
+  return { kind: "socket", path };
 }
 
 function helpText(): string {

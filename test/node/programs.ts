@@ -50,6 +50,9 @@ export async function startDaemon(options: {
       `--host-netns=${node.path}`,
       `--socket=${socket}`,
       `--state-dir=${stateFolder}`,
+      // Several daemons run on one machine, and none of them is to ask a runtime of this machine.
+      "--metrics-address=127.0.0.1:0",
+      "--container-runtime-endpoint=none",
       ...(options.flags ?? []),
     ],
     logFile,

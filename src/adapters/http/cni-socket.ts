@@ -9,9 +9,9 @@ import { dirname } from "node:path";
 import type { AttachmentId } from "../../core/cni-plan.ts";
 import type { CniRefusal } from "../../core/cni-result.ts";
 import { cniCode } from "../../core/cni-result.ts";
+import type { StatusPorts } from "../../node/network-status.ts";
+import { writeNetworkStatus } from "../../node/network-status.ts";
 import type { PodCall, PodNetworks } from "../../node/pod-networks.ts";
-import type { Log } from "../../ports/log.ts";
-import type { PodDirectory } from "../../ports/pod-directory.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import type { CniRequest } from "../../wire/cni.ts";
 import {
@@ -22,6 +22,7 @@ import {
   parseCniRequest,
   validAttachments,
 } from "../../wire/cni.ts";
+import { asObject } from "../../wire/json-value.ts";
 import { formatNetworkStatus } from "../../wire/networks.ts";
 import { parseSocketCall } from "../../wire/node-config.ts";
 
@@ -31,11 +32,16 @@ const mostBodyBytes = 4 * 2 ** 20;
 /** A container younger than this is never garbage: runtimes list it only after its network was made. */
 const youngestGarbageMs = 120_000;
 
+/** A call has this long to arrive; it is a few kilobytes from a process of this machine. */
+const arrivalMs = 15_000;
+
+/** Connections at a time: each call is one, and a node has a few hundred pods. */
+const mostConnections = 1_000;
+
 /** What the socket needs. */
 export type CniSocketParts = {
-  readonly pods: PodNetworks;
-  readonly directory: PodDirectory;
-  readonly log: Log;
+  readonly pods: Pick<PodNetworks, "add" | "del" | "check" | "collect">;
+  readonly status: StatusPorts;
   /** Tells neighbours about what was attached, beside the answer. */
   readonly announce: (id: AttachmentId) => Promise<void>;
 };
@@ -51,9 +57,15 @@ type Answer = { readonly status: number; readonly json: unknown };
 
 /** Makes the door. */
 export function createCniSocket(parts: CniSocketParts): CniSocket {
-  const server = createServer((request, response) => {
+  const settings = {
+    requestTimeout: arrivalMs,
+    headersTimeout: arrivalMs,
+    connectionsCheckingInterval: 1_000,
+  };
+  const server = createServer(settings, (request, response) => {
     void respond(parts, request, response);
   });
+  server.maxConnections = mostConnections;
   return {
     async listen(path) {
       await mkdir(dirname(path), { recursive: true, mode: 0o755 });
@@ -105,21 +117,30 @@ async function respond(
   response: ServerResponse,
 ): Promise<void> {
   let answer: Answer;
+  // A caller that hangs up in the middle; nobody reads the answer.
+  request.on("error", () => {});
+  response.on("error", () => {});
   try {
     answer = await route(parts, request);
   } catch (error) {
-    parts.log.error("a call of galaxy-sdn failed", {}, error);
+    if (request.destroyed && !request.complete) return;
+    parts.status.log.error("a call of galaxy-sdn failed", {}, error);
     const message = error instanceof Error ? error.message : String(error);
     const code = error instanceof WorldError ? cniCode.ioFailure : cniCode.general;
     answer = problem({ kind: "refused", code, message });
   }
   const text = answer.json === undefined ? "" : JSON.stringify(answer.json);
+  // What was not read of a body that is too large would be taken for the next request.
+  if (!request.complete) response.setHeader("connection", "close");
   response.writeHead(answer.status, { "content-type": "application/json" }).end(text);
 }
 
 async function route(parts: CniSocketParts, request: IncomingMessage): Promise<Answer> {
   if (request.url === "/healthy") return { status: 200, json: { status: "ok" } };
-  if (request.url !== "/cni") return { status: 404, json: { message: "the only path is /cni" } };
+  if (request.url !== "/cni") {
+    return { status: 404, json: { message: "the paths are /cni and /healthy" } };
+  }
+  const startMs = performance.now();
   const body = await readBody(request);
   const call = body === undefined ? undefined : parseSocketCall(body);
   if (call === undefined) {
@@ -132,17 +153,42 @@ async function route(parts: CniSocketParts, request: IncomingMessage): Promise<A
   }
   const config = Buffer.from(call.config, "base64").toString("utf8");
   const parsed = parseCniRequest(call.env, config);
-  if (parsed.kind === "refused") return problem(parsed, parsed.version);
-  const refusalOrJson = await dispatch(parts, parsed);
-  return refusalOrJson.kind === "refused"
-    ? problem(refusalOrJson, parsed.version)
-    : { status: 200, json: refusalOrJson.json };
+  const outcome = parsed.kind === "refused" ? parsed : await dispatched(parts, parsed);
+  const isRefused = outcome.kind === "refused";
+  const command = parsed.kind === "refused" ? "unreadable" : parsed.command;
+  const seconds = (performance.now() - startMs) / 1000;
+  const result = isRefused ? String(outcome.code) : "ok";
+  parts.status.metrics.time("cni_duration", seconds, { command, result });
+  if (!isRefused) return { status: 200, json: outcome.json };
+  const keys = parseCniArgsVariable(call.env["CNI_ARGS"] ?? "");
+  parts.status.log.warn("CNI call refused", {
+    command,
+    container: call.env["CNI_CONTAINERID"] ?? "",
+    namespace: keys.get("K8S_POD_NAMESPACE"),
+    pod: keys.get("K8S_POD_NAME"),
+    code: outcome.code,
+    because: outcome.message,
+    seconds,
+  });
+  return problem(outcome, parsed.version);
+}
+
+/** A broken world is a refusal too: the runtime is told what broke, and tries again. */
+async function dispatched(parts: CniSocketParts, request: CniRequest): Promise<Dispatched> {
+  try {
+    return await dispatch(parts, request);
+  } catch (error) {
+    if (!(error instanceof WorldError)) throw error;
+    const code = error.code === "NODE_BUSY" ? cniCode.tryAgainLater : cniCode.ioFailure;
+    return { kind: "refused", code, message: `${error.code}: ${error.message}` };
+  }
 }
 
 type Dispatched = { readonly kind: "json"; readonly json: unknown } | CniRefusal;
 
 async function dispatch(parts: CniSocketParts, request: CniRequest): Promise<Dispatched> {
-  const { pods, log } = parts;
+  const { pods } = parts;
+  const { log } = parts.status;
   const { containerId, netns, ifName, args, path, version } = request;
   const call: PodCall = { containerId, netns, ifName, args, path, cniVersion: version };
   const nothing: Dispatched = { kind: "json", json: undefined };
@@ -158,8 +204,12 @@ async function dispatch(parts: CniSocketParts, request: CniRequest): Promise<Dis
       await pods.collect((id) => kept.has(id), youngestGarbageMs);
       return nothing;
     }
-    case "DEL":
-      return (await pods.del(call)) ?? nothing;
+    case "DEL": {
+      const refusal = await pods.del(call);
+      if (refusal !== undefined) return refusal;
+      log.info("container has no networks any more", { container: containerId });
+      return nothing;
+    }
     case "CHECK":
       return (await pods.check(call)) ?? nothing;
     case "ADD": {
@@ -175,7 +225,8 @@ async function dispatch(parts: CniSocketParts, request: CniRequest): Promise<Dis
         };
       }
       const podUid = keys.get("K8S_POD_UID") ?? "";
-      const outcome = await pods.add({ ...call, pod: { namespace, name }, podUid });
+      const runtimeConfig = asObject(request.config["runtimeConfig"]) ?? {};
+      const outcome = await pods.add({ ...call, pod: { namespace, name }, podUid, runtimeConfig });
       if (outcome.kind === "refused") return outcome;
       const [first] = outcome.networks;
       if (first === undefined) throw new Error("a pod was added without a network");
@@ -188,8 +239,8 @@ async function dispatch(parts: CniSocketParts, request: CniRequest): Promise<Dis
       const status = formatNetworkStatus(
         outcome.networks.map((network, index) => ({ ...network, isDefault: index === 0 })),
       );
-      parts.directory.writeNetworkStatus(outcome.pod, status).catch((error: unknown) => {
-        log.warn("the network status of a pod was not written", { pod: name, namespace }, error);
+      writeNetworkStatus(parts.status, outcome.pod, status).catch((error: unknown) => {
+        log.error("the network status of a pod failed", { pod: name, namespace }, error);
       });
       log.info("pod has its networks", {
         pod: name,

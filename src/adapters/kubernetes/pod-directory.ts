@@ -42,14 +42,19 @@ export class KubernetesPodDirectory implements PodDirectory {
     return answer.kind === "missing" ? undefined : parseFloatingIp(answer.json);
   }
 
-  async writeNetworkStatus(pod: Pick<NodePod, "id" | "uid">, text: string): Promise<void> {
-    await this.#client.write({
+  async writeNetworkStatus(
+    pod: Pick<NodePod, "id" | "uid">,
+    text: string,
+  ): Promise<"written" | "gone" | "conflict"> {
+    const answer = await this.#client.write({
       method: "PATCH",
       path: pathOf(pod.id),
       // The uid makes the API server refuse the write when another pod of the name has taken its place.
       body: { metadata: { uid: pod.uid, annotations: { [networkStatusAnnotation]: text } } },
       tried: `write the network status of pod ${pod.id.namespace}/${pod.id.name}`,
     });
+    if (answer.kind === "done") return "written";
+    return answer.kind === "missing" ? "gone" : "conflict";
   }
 }
 

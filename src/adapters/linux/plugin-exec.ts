@@ -15,6 +15,13 @@ const limitMs = 220_000;
 
 /** Runs plugins from folders. */
 export class ChildPluginExec implements PluginExec {
+  readonly #enter: readonly string[];
+
+  /** @param options.hostNetns the namespace that counts as the host; that of this process when absent */
+  constructor(options: { readonly hostNetns?: string } = {}) {
+    this.#enter = options.hostNetns === undefined ? [] : [`--net=${options.hostNetns}`, "--"];
+  }
+
   async run(call: PluginCall): Promise<CniResult | undefined | CniRefusal> {
     const no = (code: number, message: string): CniRefusal => ({ kind: "refused", code, message });
     const { type, command } = call;
@@ -39,7 +46,12 @@ export class ChildPluginExec implements PluginExec {
     };
     try {
       const input = formatPluginConfig(call.config, call.cniVersion, call.prevResult);
-      const end = await runProgram({ file, args: [], input, limitMs, env });
+      const [first, ...more] = this.#enter;
+      const line =
+        first === undefined
+          ? { file, args: [] }
+          : { file: "nsenter", args: [first, ...more, file] };
+      const end = await runProgram({ ...line, input, limitMs, env });
       if (end.exitCode === 0) return command === "ADD" ? readResult(type, end.stdout) : undefined;
       const error = parseJson(end.stdout);
       const code = valueAt(error, "code");

@@ -2,9 +2,11 @@
 
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { CniResult } from "../../core/cni-result.ts";
 import type { PluginRun } from "../../core/plugin-run.ts";
 import type { PodStateStore } from "../../ports/pod-networks.ts";
 import { WorldError } from "../../ports/world-error.ts";
+import { formatCniResult, parseCniResult } from "../../wire/cni.ts";
 import type { PluginState } from "../../wire/node-config.ts";
 import { parsePodState } from "../../wire/node-config.ts";
 
@@ -19,11 +21,14 @@ export class PodStateFiles implements PodStateStore {
   async put(containerId: string, runs: readonly PluginRun[]): Promise<void> {
     const path = this.#pathOf(containerId);
     const states = runs.map(
-      ({ network, args, conf, ifName }): PluginState => ({
+      ({ network, args, conf, ifName, netns, path: folders, result }): PluginState => ({
         NetworkType: network,
         Args: args,
         Conf: conf,
         IfName: ifName,
+        Netns: netns,
+        Path: folders,
+        Result: result === undefined ? undefined : formatCniResult(result, "1.1.0"),
       }),
     );
     await this.#try(`write ${path}`, async () => {
@@ -54,11 +59,14 @@ export class PodStateFiles implements PodStateStore {
     if (text === undefined) return "absent";
     const states = parsePodState(text);
     if (states === undefined) return "unreadable";
-    return states.map(({ NetworkType, Args, Conf, IfName }) => ({
+    return states.map(({ NetworkType, Args, Conf, IfName, Netns, Path, Result }) => ({
       network: NetworkType,
       args: Args,
       conf: Conf,
       ifName: IfName,
+      netns: Netns,
+      path: Path,
+      result: readResult(Result),
     }));
   }
 
@@ -105,6 +113,13 @@ export class PodStateFiles implements PodStateStore {
       });
     }
   }
+}
+
+function readResult(json: unknown): CniResult | undefined {
+  if (json === undefined) return undefined;
+  const result = parseCniResult(json);
+  // Plugins do without it as they do for a state that the Go daemon wrote.
+  return "kind" in result ? undefined : result;
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,29 +1,28 @@
 // The Metrics that a test adds up. Nothing is exposed.
 
-import type { CounterName, Metrics, TimerName } from "../../ports/metrics.ts";
+import type { CounterName, TimerName } from "../../ports/metrics.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-/** Keeps every count and time. */
-export class MemoryMetrics implements Metrics {
-  readonly #counts: { readonly name: CounterName; readonly labels: Labels; readonly by: number }[] =
-    [];
+/** Keeps every count and time, with the names of the control plane's Metrics or of the node's. */
+export class MemoryMetrics<Count extends string = CounterName, Time extends string = TimerName> {
+  readonly #counts: { readonly name: Count; readonly labels: Labels; readonly by: number }[] = [];
   readonly #times: {
-    readonly name: TimerName;
+    readonly name: Time;
     readonly labels: Labels;
     readonly seconds: number;
   }[] = [];
 
-  count(name: CounterName, labels: Labels = {}, by = 1): void {
+  count(name: Count, labels: Labels = {}, by = 1): void {
     this.#counts.push({ name, labels, by });
   }
 
-  time(name: TimerName, seconds: number, labels: Labels = {}): void {
+  time(name: Time, seconds: number, labels: Labels = {}): void {
     this.#times.push({ name, labels, seconds });
   }
 
   /** The sum of a counter over all series that carry these labels. */
-  countOf(name: CounterName, labels: Labels = {}): number {
+  countOf(name: Count, labels: Labels = {}): number {
     let sum = 0;
     for (const entry of this.#counts) {
       if (entry.name === name && carries(entry.labels, labels)) sum += entry.by;
@@ -32,7 +31,7 @@ export class MemoryMetrics implements Metrics {
   }
 
   /** The times in seconds of all series that carry these labels, in order. */
-  timesOf(name: TimerName, labels: Labels = {}): readonly number[] {
+  timesOf(name: Time, labels: Labels = {}): readonly number[] {
     return this.#times
       .filter((entry) => entry.name === name && carries(entry.labels, labels))
       .map((entry) => entry.seconds);

@@ -6,11 +6,10 @@ import type { DaemonPart } from "./part.ts";
 
 /** The unix socket as a part. */
 export function cniDoor(world: NodeWorld): DaemonPart {
-  const { options, nodeName, pods, directory, own, ports } = world;
+  const { options, nodeName, pods, directory, own, ports, metrics } = world;
   const socket = createCniSocket({
     pods,
-    directory,
-    log: ports.log,
+    status: { directory, clock: ports.clock, log: ports.log, metrics },
     announce: (id) => own.announce(id),
   });
   return {

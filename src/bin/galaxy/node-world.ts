@@ -17,12 +17,14 @@ import { FileNetworkCatalog } from "../../adapters/linux/network-catalog.ts";
 import { SocketNodeLocks } from "../../adapters/linux/node-locks.ts";
 import { ChildPluginExec } from "../../adapters/linux/plugin-exec.ts";
 import { PodStateFiles } from "../../adapters/linux/pod-state-files.ts";
+import { PrometheusNodeMetrics } from "../../adapters/metrics/prometheus-node-metrics.ts";
 import { SystemClock } from "../../adapters/system/clock.ts";
 import type { NodePorts } from "../../node/network-facts.ts";
 import { PodNetworks } from "../../node/pod-networks.ts";
 import type { EventRecorder } from "../../ports/event-recorder.ts";
 import type { Log } from "../../ports/log.ts";
 import type { PodDirectory } from "../../ports/pod-directory.ts";
+import type { PodStateStore } from "../../ports/pod-networks.ts";
 import type { NodeConfig } from "../../wire/node-config.ts";
 import type { NodeOptions } from "../../wire/node-options.ts";
 
@@ -39,6 +41,9 @@ export type NodeWorld = {
   readonly ports: NodePorts;
   readonly own: OwnPlugins;
   readonly pods: PodNetworks;
+  /** States of pods, for counting. */
+  readonly states: PodStateStore;
+  readonly metrics: PrometheusNodeMetrics;
   /** Sends the events that wait and closes connections; after all parts were stopped. */
   close(): Promise<void>;
 };
@@ -53,9 +58,13 @@ export async function openNodeWorld(
     options.hostname ||
     (process.env.MY_NODE_NAME ?? "").trim().toLowerCase() ||
     hostname().toLowerCase();
+  const metrics = new PrometheusNodeMetrics(manifest.version);
   const client = new ApiClient({
     access: await openApiAccess(options),
     userAgent: `galaxy/${manifest.version}`,
+    onRequest: ({ status }) => {
+      if (status === 0 || status >= 400) metrics.count("api_errors", { code: String(status) });
+    },
   });
   const clock = new SystemClock();
   const attachments = join(options.stateFolder, "attachments");
@@ -69,7 +78,8 @@ export async function openNodeWorld(
     clock,
     log,
   };
-  const others = new ChildPluginExec();
+  const others = new ChildPluginExec(host);
+  const states = new PodStateFiles(options.stateFolder);
   const own = new OwnPlugins(ports, others);
   const directory = new KubernetesPodDirectory(client);
   const events = new KubernetesEventRecorder({ client, log, instance: nodeName });
@@ -77,7 +87,7 @@ export async function openNodeWorld(
     {
       directory,
       catalog: new FileNetworkCatalog(config.networks, options.networkConfFolder),
-      states: new PodStateFiles(options.stateFolder),
+      states,
       exec: new DaemonPluginExec(own, others, options.pluginFolders),
       leftovers: (containerId) => own.removeContainer(containerId),
       events,
@@ -100,6 +110,8 @@ export async function openNodeWorld(
     ports,
     own,
     pods,
+    states,
+    metrics,
     async close() {
       await events.stop();
       client.close();

@@ -5,43 +5,49 @@ import { repairAll } from "../../node/cni-check.ts";
 import { collectGone } from "../../node/garbage.ts";
 import type { NodeWorld } from "./node-world.ts";
 import type { DaemonPart } from "./part.ts";
+import { until } from "./pause.ts";
 
 /** A namespace that is gone for a moment only does not exist; this is for runtimes that make it late. */
 const goneAgeMs = 600_000;
 
+/** The part, and how the last look went. */
+export type Upkeep = DaemonPart & {
+  /** Why the node could not be looked at the last time; undefined when it could, or was not yet. */
+  problem(): string | undefined;
+  /** Since the last look that went well; undefined: there was none. */
+  secondsSinceLook(): number | undefined;
+};
+
 /** The looks as a part; the first one is at once. */
-export function upkeep(world: NodeWorld): DaemonPart {
-  const { options, ports } = world;
+export function upkeep(world: NodeWorld): Upkeep {
+  const { options, ports, metrics } = world;
   const stopping = new AbortController();
   const { signal } = stopping;
   let running = Promise.resolve();
+  let problem: string | undefined;
+  let lookedAtMs: number | undefined;
 
   const look = async (): Promise<void> => {
     await keepValues(world);
-    await repairAll(ports);
-    await collectGone(ports, goneAgeMs);
+    const { restored, failed } = await repairAll(ports);
+    if (restored > 0) metrics.count("repairs", { outcome: "restored" }, restored);
+    if (failed > 0) metrics.count("repairs", { outcome: "failed" }, failed);
+    const undone = await collectGone(ports, goneAgeMs);
+    if (undone > 0) metrics.count("garbage", { outcome: "removed" }, undone);
   };
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
       try {
         await look();
+        problem = undefined;
+        lookedAtMs = ports.clock.nowMs();
       } catch (error) {
+        problem = `the node could not be looked at: ${error instanceof Error ? error.message : String(error)}`;
         ports.log.warn("the node could not be looked at, it is tried again", {}, error);
       }
-      await pause(options.repairMs);
+      await until(ports.clock, options.repairMs, signal);
     }
   };
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const end = () => {
-        cancel();
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const cancel = ports.clock.after(ms, end);
-      signal.addEventListener("abort", end);
-    });
   return {
     name: "upkeep",
     async start() {
@@ -51,6 +57,9 @@ export function upkeep(world: NodeWorld): DaemonPart {
       stopping.abort();
       await running;
     },
+    problem: () => problem,
+    secondsSinceLook: () =>
+      lookedAtMs === undefined ? undefined : (ports.clock.nowMs() - lookedAtMs) / 1000,
   };
 }
 
