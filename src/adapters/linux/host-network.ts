@@ -9,6 +9,7 @@ import { WorldError } from "../../ports/world-error.ts";
 import { runProgram } from "./child-program.ts";
 import { readLinks, readNeighbours, readRoutes, readRules } from "./iproute-facts.ts";
 import { isSameNamespace, namespaceAt } from "./namespace-path.ts";
+import { sysctlFile } from "./sysctl-file.ts";
 
 /** How long one call of a program may take: the kernel needs milliseconds, a starved machine seconds. */
 const limitMs = 20_000;
@@ -239,13 +240,6 @@ function groupedByRemoval(steps: readonly NetStep[]): [isRemoval: boolean, NetSt
   // Moving an address is one thing: taking it from one device and giving it to the other in one batch.
   const isRemoval = (step: NetStep) => step.do.startsWith("no ") && step.do !== "no address";
   return consecutive(steps, isRemoval).map((part) => [isRemoval(part[0] as NetStep), part]);
-}
-
-function sysctlFile(key: string): string {
-  if (!/^[A-Za-z0-9_./@:-]+$/.test(key) || key.includes("..")) {
-    throw new TypeError(`"${key}" is no path of a sysctl`);
-  }
-  return `/proc/sys/${key}`;
 }
 
 function checked(text: string | number): string {

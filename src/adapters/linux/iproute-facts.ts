@@ -108,7 +108,9 @@ export function readRules(list: unknown): RuleFacts[] {
     const from = parseOptional(valueAt(item, "src"));
     const priority = valueAt(item, "priority");
     const table = wordOf(valueAt(item, "table"));
-    if (from === undefined || typeof priority !== "number") return [];
+    // Rules for whole subnets are somebody else's.
+    const isOneAddress = valueAt(item, "srclen") === undefined;
+    if (from === undefined || typeof priority !== "number" || !isOneAddress) return [];
     return [{ from, priority, table: tables[table] ?? Number(table) }];
   });
 }

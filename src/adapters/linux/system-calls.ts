@@ -1,0 +1,135 @@
+// The few system calls that Node does not have (sockets of families other than IP and unix, setns), through koffi. Where its prebuilt
+// library is missing or does not fit, there are none, and iproute2 does the work.
+
+import { closeSync, openSync } from "node:fs";
+import { getSystemErrorMessage } from "node:util";
+
+/** Numbers of linux/socket.h and its neighbours, the same on every architecture that Node runs on. */
+export const socketNumbers = {
+  netlink: 16,
+  packet: 17,
+  raw: 3,
+  closeOnExec: 0o2000000,
+  routes: 0,
+  dontWait: 0x40,
+  netlinkOptions: 270,
+  extendedAck: 11,
+  strictCheck: 12,
+} as const;
+
+const newNetworkNamespace = 0x40000000;
+
+/** Sends at once. Node has four threads for everything that blocks, and one is left to files: a send may wait for the kernel's lock. */
+const sendsAtOnce = 3;
+
+type AsyncSend = (
+  socket: number,
+  bytes: Uint8Array,
+  size: number,
+  flags: number,
+  done: (error: unknown, sent: number) => void,
+) => void;
+
+/** System calls of this process. Failures are thrown as Errors with the kernel's reason. */
+export type SystemCalls = {
+  openSocket(family: number, type: number, protocol: number): number;
+  setOption(socket: number, level: number, option: number, value: number): void;
+  /** Sends in another thread: the kernel does the work of a netlink request before the call ends, and may wait for its lock. */
+  send(socket: number, bytes: Uint8Array): Promise<void>;
+  /** Sends one frame out of a device; only queues it. */
+  sendFrame(socket: number, frame: Uint8Array, device: number): void;
+  /** What is in the socket's queue already; never waits. @returns the number of bytes */
+  receive(socket: number, into: Uint8Array): number;
+  close(socket: number): void;
+  /**
+   * Runs the action with this thread in another network namespace. The action must not wait for anything: the thread is the program's
+   * only one, and everything else it did meanwhile would happen there. Sockets that it opens stay in that namespace, and files
+   * below /proc/sys/net are that namespace's.
+   * @param netns path of the namespace; rejects what the kernel refuses
+   */
+  inNamespace<T>(netns: string, action: () => T): T;
+};
+
+/** The system calls, or undefined where they are not to be had. */
+export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
+  if (process.platform !== "linux") return undefined;
+  let koffi: typeof import("koffi");
+  let home: number;
+  try {
+    koffi = await import("koffi");
+    home = openSync("/proc/thread-self/ns/net", "r");
+  } catch {
+    return undefined;
+  }
+  const library = koffi.load(null);
+  const socket = library.func("int socket(int, int, int)");
+  const setsockopt = library.func("int setsockopt(int, int, int, const void *, uint32_t)");
+  const send = library.func("int64_t send(int, const void *, uint64_t, int)");
+  const sendto = library.func(
+    "int64_t sendto(int, const void *, uint64_t, int, const void *, uint32_t)",
+  );
+  const recv = library.func("int64_t recv(int, _Out_ uint8_t *, uint64_t, int)");
+  const setns = library.func("int setns(int, int)");
+  const close = library.func("int close(int)");
+  const asked = (what: string, result: unknown): number => {
+    const value = Number(result);
+    if (value >= 0) return value;
+    const errno = koffi.errno();
+    throw new Error(`${what}: ${getSystemErrorMessage(-errno)}`);
+  };
+  let underWay = 0;
+  const waiting: (() => void)[] = [];
+  const turn = async (): Promise<void> => {
+    if (underWay >= sendsAtOnce) await new Promise<void>((resolve) => waiting.push(resolve));
+    else underWay += 1;
+  };
+  const pass = (): void => {
+    const next = waiting.shift();
+    if (next === undefined) underWay -= 1;
+    else next();
+  };
+  return {
+    openSocket: (family, type, protocol) =>
+      asked("socket", socket(family, type | socketNumbers.closeOnExec, protocol)),
+    setOption: (fd, level, option, value) => {
+      const bytes = new Uint8Array(new Int32Array([value]).buffer);
+      asked("setsockopt", setsockopt(fd, level, option, bytes, bytes.length));
+    },
+    send: async (fd, bytes) => {
+      await turn();
+      await new Promise<void>((resolve, reject) => {
+        const done = (error: unknown, sent: number) => {
+          pass();
+          if (error === null && Number(sent) === bytes.length) resolve();
+          else reject(new Error(`send: the kernel took ${sent} of ${bytes.length} bytes`));
+        };
+        (send.async as AsyncSend)(fd, bytes, bytes.length, 0, done);
+      });
+    },
+    sendFrame: (fd, frame, device) => {
+      // struct sockaddr_ll of packet(7); with SOCK_RAW only the device counts.
+      const address = Buffer.alloc(20);
+      address.writeUInt16LE(socketNumbers.packet, 0);
+      address.writeInt32LE(device, 4);
+      asked("sendto", sendto(fd, frame, frame.length, 0, address, address.length));
+    },
+    receive: (fd, into) => asked("recv", recv(fd, into, into.length, socketNumbers.dontWait)),
+    close: (fd) => {
+      close(fd);
+    },
+    inNamespace: (netns, action) => {
+      const there = openSync(netns, "r");
+      try {
+        asked(`enter ${netns}`, setns(there, newNetworkNamespace));
+      } finally {
+        closeSync(there);
+      }
+      try {
+        return action();
+      } finally {
+        // A program that cannot go home would change the pod's network and take it for the node's.
+        if (setns(home, newNetworkNamespace) !== 0) process.abort();
+      }
+    },
+  };
+}
