@@ -55,7 +55,7 @@ export interface AllocationView {
   ofPool(pool: string): readonly Allocation[];
   holdOf(podUid: string): Hold | undefined;
   holds(): Iterable<Hold>;
-  /** Whose hold the address is in. */
+  /** Whom the address is kept for, or whose hold it is in. */
   heldBy(ip: Ip): string | undefined;
   /** Free addresses that the slot accepts, of the pod subnets, in the order of use. */
   freeFor(slot: Slot, subnetIndexes: readonly number[], limit: number): readonly Ip[];
@@ -95,6 +95,9 @@ export class AllocationTable implements ListedView {
     Ip,
     { readonly podUid: string; readonly origin: FreeOrigin | undefined }
   >();
+
+  /** Uids of pods that may get the address although its record names another, or none. */
+  readonly #keptFor = new Map<Ip, string>();
 
   get topology(): Topology {
     return this.#topology;
@@ -311,7 +314,13 @@ export class AllocationTable implements ListedView {
   }
 
   heldBy(ip: Ip): string | undefined {
-    return this.#heldBy.get(ip)?.podUid;
+    return this.#keptFor.get(ip) ?? this.#heldBy.get(ip)?.podUid;
+  }
+
+  /** Keeps an address for a pod, whatever its record says, until it is kept for nobody (undefined). */
+  keepFor(ip: Ip, podUid: string | undefined): void {
+    if (podUid === undefined) this.#keptFor.delete(ip);
+    else this.#keptFor.set(ip, podUid);
   }
 
   freeFor(slot: Slot, subnetIndexes: readonly number[], limit: number): readonly Ip[] {

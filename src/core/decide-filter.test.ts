@@ -351,6 +351,30 @@ test("ranges with a policy are refused for interchangeable pods only", () => {
   assert.equal(because(pooled, owned), "ranges with policy", "owning addresses changes nothing");
 });
 
+test("what a pod of a Deployment was promised stands when a pod without a policy took an address since", () => {
+  const old = dpAddress("10.0.70.2", "dp-old");
+  const context = dpContext("immutable", present(1));
+  const byZone = new Map([[zone70.id, [ip("10.0.70.3")]]]);
+  const { id, uid } = context.pod;
+  for (const policy of ["pod-delete", "immutable"] as const) {
+    const table = aTable({ ...old, policy });
+    assert.equal(because(context, table), "replicas reached", "nothing was promised yet");
+    table.hold({
+      podUid: uid,
+      pod: id,
+      workload: context.workload,
+      pool: undefined,
+      byZone,
+      expiresAtMs: 1,
+    });
+    assert.equal(
+      because(context, table),
+      policy === "pod-delete" ? undefined : "replicas reached",
+      policy,
+    );
+  }
+});
+
 test("a Deployment with a policy may use as many addresses as it has replicas, not more", () => {
   const one = aTable(dpAddress("10.0.70.2", "dp-old"));
   for (const policy of ["immutable", "never"] as const) {

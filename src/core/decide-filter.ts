@@ -195,7 +195,10 @@ function limitRefusal(context: PodContext, view: AllocationView): Refusal | unde
   );
 }
 
-/** Pods other than this one that use addresses, with how many. Holds count: they are promised. */
+/**
+ * Pods other than this one that use addresses, with how many. Holds count: they are promised. What this pod is promised was counted against
+ * the limit already: a pod of another policy, which asks for no limit, may have come since and takes nothing of that.
+ */
 function usersOf(
   { pod }: PodContext,
   view: AllocationView,
@@ -207,8 +210,10 @@ function usersOf(
 ): { readonly podCount: number; readonly addressCount: number } {
   const uids = new Set<string>();
   let addressCount = 0;
+  const isPromised = view.holdOf(pod.uid) !== undefined;
   for (const allocation of allocations) {
     if (!isBound(allocation) || allocation.podUid === pod.uid) continue;
+    if (isPromised && allocation.policy === "pod-delete") continue;
     if (allocation.owner.kind !== "pod" || allocation.owner.pool !== pod.pool) continue;
     if (view.phaseOf(allocation.ip) === "leaving") continue;
     uids.add(allocation.podUid);

@@ -3,6 +3,7 @@
 
 import type { Allocation } from "./allocation.ts";
 import { isBound } from "./allocation.ts";
+import type { AllocationView } from "./allocation-table.ts";
 import type { PodFacts, WorkloadState } from "./facts.ts";
 import { podIsFinished } from "./facts.ts";
 import type { Owner, WorkloadRef } from "./owner.ts";
@@ -123,6 +124,15 @@ function decidePodAddress(
   }
   if (!isConfigured) return { do: "release", because: "outside the configuration" };
   return withoutPod(facts, owner.workload, owner);
+}
+
+/**
+ * Whether the name of the pod had another address later than this one. A write that arrived late left this one: reserved now, it must not pass
+ * for the address that the name had last.
+ */
+export function isOvertaken({ ip, owner, updatedAtMs }: Allocation, view: AllocationView): boolean {
+  if (owner.kind !== "pod") return false;
+  return view.ofPod(owner.pod).some((other) => other.ip !== ip && other.updatedAtMs > updatedAtMs);
 }
 
 /** An address that a living pod does not have after all goes back to where it came from, if its policy keeps addresses there. */

@@ -43,7 +43,10 @@ export type VipWishes = {
 };
 
 /** What an operator sees. `Moving`: the holder was asked to let go, or its lease is being waited out. */
-export type VipState = "Held" | "Moving" | "Unheld" | "Conflict" | "Rejected";
+export const vipStates = ["Held", "Moving", "Unheld", "Conflict", "Rejected"] as const;
+
+/** One of {@link vipStates}. */
+export type VipState = (typeof vipStates)[number];
 
 /** A claimant and why it may not hold, if so. */
 export type VipClaimant = {

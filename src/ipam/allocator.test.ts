@@ -339,7 +339,8 @@ describe("others write too (rules 4 and 5)", () => {
     assert.equal(await allocator.release(seen, "test"), "changed");
     assert.equal(cluster.records.has(first), true);
     assert.equal(allocator.view.get(first)?.owner.kind, "workload");
-    // And again for an update.
+    // And again for an update, when the pod that had it is known to be gone.
+    allocator.forgetFormer(seen);
     const back = other.allocator.view.get(first) as Allocation;
     await other.allocator.change(back, podOwner(), { ...toReserved, podUid: "u9", nodeName: "n9" });
     const stale = allocator.view.get(first) as Allocation;
@@ -905,8 +906,9 @@ ok ok fail-after-applied ok ok ok ok ok fail-after-applied lost ok ok fail ok ok
           for (const { allocator } of processes) {
             await allocator.settleUnknown(allocator.unsettled());
             await settle();
+            for (const former of allocator.formers()) allocator.forgetFormer(former);
             for (const allocation of memoryOf(allocator)) {
-              // A bound record that is missing waits for reclaim, which takes the place of these lines.
+              // A bound record that is missing or names another pod waits for reclaim, which takes the place of these lines.
               if (allocator.view.phaseOf(allocation.ip) === "lost")
                 await allocator.release(allocation, "test");
             }

@@ -101,6 +101,8 @@ export class Allocator {
   readonly #givenUpMs = new Map<string, number>();
   /** When this process removed records, confirmed by the store; by address and version, the oldest first. */
   readonly #removedMs = new Map<string, number>();
+  /** Records as they were when they named a pod, before somebody else changed them; of one address the oldest first. */
+  readonly #formers = new Map<Ip, { readonly record: Allocation; readonly seenMs: number }[]>();
   /** Who waits for a promise to end. */
   readonly #promiseWaiters = new Set<() => void>();
   /** What the watch showed while all records were being read; undefined when they are not. */
@@ -127,6 +129,7 @@ export class Allocator {
 
   /** From now on memory is what choices are made from: what the watch shows is read again before it is believed. */
   lead(): void {
+    this.#forgetOldFormers(this.#ports.clock.nowMs());
     this.#isFollower = false;
   }
 
@@ -158,7 +161,9 @@ export class Allocator {
         this.#table.load(allocations);
         // A record that was deleted by hand may be that of a living pod.
         for (const allocation of before) {
-          if (this.#table.get(allocation.ip) === undefined) this.#table.put(allocation, "lost");
+          const now = this.#table.get(allocation.ip);
+          if (now === undefined) this.#table.put(allocation, "lost");
+          else this.#noteFormer(allocation, now);
         }
         this.#unread.clear();
       }
@@ -257,6 +262,66 @@ export class Allocator {
       this.#givenUpMs.delete(key);
     }
     this.#givenUpMs.set(`${podUid} ${ip}`, nowMs);
+  }
+
+  /** Pods that records named until somebody else changed them, as those records said; each may still get the address. */
+  formers(): readonly Allocation[] {
+    return [...this.#formers.values()].flat().map(({ record }) => record);
+  }
+
+  /** The same of one address. */
+  formersOf(ip: Ip): readonly Allocation[] {
+    return (this.#formers.get(ip) ?? []).map(({ record }) => record);
+  }
+
+  /** The pod will not get the address any more, or its record names it again. */
+  forgetFormer({ ip, podUid }: Allocation): void {
+    const formers = this.#formers.get(ip);
+    if (formers !== undefined) {
+      this.#setFormers(
+        ip,
+        formers.filter(({ record }) => record.podUid !== podUid),
+      );
+    }
+  }
+
+  #setFormers(ip: Ip, formers: { readonly record: Allocation; readonly seenMs: number }[]): void {
+    this.#formers.delete(ip);
+    if (formers.length > 0) this.#formers.set(ip, formers);
+    this.#table.keepFor(ip, formers[0]?.record.podUid);
+  }
+
+  /**
+   * Somebody else changed a record that named a pod. A Binding with the address may be on its way to that pod: the address is kept for it until
+   * its fate is known. A follower sees the leader's changes like anybody's, and forgets them after a while.
+   */
+  #noteFormer(before: Allocation, after: Allocation): void {
+    const { ip, podUid } = before;
+    if (isBound(after)) this.forgetFormer(after);
+    if (!isBound(before) || (isBound(after) && after.podUid === podUid)) return;
+    // No Binding is sent before the record is there.
+    if (before.version === "") return;
+    if (this.#givenUpMs.has(`${podUid} ${ip}`)) return;
+    const seenMs = this.#ports.clock.nowMs();
+    if (this.#isFollower) this.#forgetOldFormers(seenMs);
+    const formers = this.#formers.get(ip) ?? [];
+    if (formers.some(({ record }) => record.podUid === podUid)) return;
+    this.#setFormers(ip, [...formers, { record: before, seenMs }]);
+  }
+
+  #forgetOldFormers(nowMs: number): void {
+    for (const [ip, formers] of [...this.#formers]) {
+      const young = formers.filter(({ seenMs }) => nowMs - seenMs < followerMemoryMs);
+      // Entries are in the order in which they changed last.
+      if (young.length === formers.length) break;
+      this.#setFormers(ip, young);
+    }
+  }
+
+  /** Whether the address must not go to this pod ("": to none) because it may yet be another one's. */
+  #isKeptFromPod(ip: Ip, podUid: string): boolean {
+    const kept = this.#formers.get(ip)?.[0];
+    return kept !== undefined && kept.record.podUid !== podUid;
   }
 
   #noteRemoved({ ip, version }: Allocation): void {
@@ -376,7 +441,10 @@ export class Allocator {
         // Somebody deleted the record while its pod took it again: an earlier Binding of the pod may still be under way.
         this.#table.put(before, "writing");
         this.#settle(ip, before, undefined);
-      } else this.#revert(ip, found, origin);
+      } else {
+        if (before !== undefined && found !== undefined) this.#noteFormer(before, found);
+        this.#revert(ip, found, origin);
+      }
       return { kind: "lost" };
     };
     try {
@@ -428,6 +496,7 @@ export class Allocator {
   }
 
   #entered(before: Allocation | undefined, after: Allocation): void {
+    if (isBound(after)) this.forgetFormer(after);
     this.#table.put(after, "idle");
     this.#afterWrite(after.ip);
     this.#logChange(before, after);
@@ -470,6 +539,7 @@ export class Allocator {
     const phase = this.#table.phaseOf(ip);
     if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
       return "changed";
+    if (this.#isKeptFromPod(ip, allocation.podUid)) return "changed";
     this.#table.setPhase(ip, "leaving");
     try {
       const outcome =
@@ -517,6 +587,8 @@ export class Allocator {
       readonly nodeName: string;
       readonly policy: ReleasePolicy;
       readonly because: string;
+      /** The record says still when the address was last given; false by default: it says now. */
+      readonly keepsItsTime?: boolean;
     },
   ): Promise<ChangeOutcome> {
     const { ip } = allocation;
@@ -524,6 +596,7 @@ export class Allocator {
     const phase = this.#table.phaseOf(ip);
     if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
       return "changed";
+    if (this.#isKeptFromPod(ip, to.podUid)) return "changed";
     const next: Allocation = {
       ip,
       owner,
@@ -536,7 +609,7 @@ export class Allocator {
             ? allocation.nodeName
             : allocation.lastNodeName,
       podUid: to.podUid,
-      updatedAtMs: this.#ports.clock.nowMs(),
+      updatedAtMs: to.keepsItsTime === true ? allocation.updatedAtMs : this.#ports.clock.nowMs(),
       isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
       version: allocation.version,
     };
@@ -601,10 +674,11 @@ export class Allocator {
   /** Memory follows what was read from the store. */
   #settle(ip: Ip, before: Allocation, found: Allocation | undefined): void {
     if (found !== undefined) {
+      this.#noteFormer(before, found);
       this.#table.put(found, "idle");
       this.#afterWrite(ip);
       if (!sameRecord(before, found)) this.#tell({ before, after: found, origin: "store" });
-    } else if (mayBeInAPod(before)) {
+    } else if (mayBeInAPod(before) || this.#formers.has(ip)) {
       this.#table.setPhase(ip, "lost");
       this.#afterWrite(ip);
       this.#tell({ before, after: before, origin: "store" });
@@ -693,6 +767,7 @@ export class Allocator {
 
   #adopt(allocation: Allocation): void {
     const before = this.#table.get(allocation.ip);
+    if (before !== undefined) this.#noteFormer(before, allocation);
     this.#table.put(allocation, "idle");
     this.#tell({ before, after: allocation, origin: "store" });
   }

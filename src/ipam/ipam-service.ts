@@ -145,6 +145,10 @@ export class IpamService {
       }),
       pools.watch((name) => this.pools.observe(name)),
       this.allocator.onChange((change) => {
+        // An address that a record gives up is nobody else's as long as the pod carries it, from this moment on.
+        const owner = change.before?.owner;
+        const pod = owner?.kind === "pod" ? cluster.pod(owner.pod) : undefined;
+        if (pod !== undefined) this.allocator.holdCarried(pod);
         this.reclaim.observeChange(change);
         this.pools.observeChange(change);
       }),
@@ -238,6 +242,7 @@ export class IpamService {
       await this.allocator.restore();
       await clusterIsKnown;
       this.#holdCarried();
+      this.reclaim.forgetFormersGone();
       if (term !== this.#term) return;
       await this.#adoptUnderOneTopology();
     } catch (error) {

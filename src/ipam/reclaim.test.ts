@@ -17,9 +17,10 @@ import { ManualClock } from "../adapters/memory/clock.ts";
 import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
 import type { FaultPlan } from "../adapters/memory/faults.ts";
 import { withFaults } from "../adapters/memory/faults.ts";
+import { MemoryPodBinder } from "../adapters/memory/pod-binder.ts";
 import type { Allocation } from "../core/allocation.ts";
 import type { ControllerRef, PodFacts } from "../core/facts.ts";
-import type { WorkloadRef } from "../core/owner.ts";
+import type { Owner, WorkloadRef } from "../core/owner.ts";
 
 async function aWorld(parts: WorldParts = {}): Promise<IpamWorld> {
   const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"] })], parts);
@@ -625,6 +626,37 @@ describe("records and pods that do not agree", () => {
     assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 next n1 immutable"]);
   });
 
+  it("a late write that arrives when the name has another address, or had one since, is not taken for the last", async () => {
+    for (const isAlive of [true, false]) {
+      const clock = new ManualClock();
+      const world = await aWorld({ clock });
+      const { ref, controller } = (workloads["StatefulSet"] as (typeof workloads)[string])(
+        world,
+        2,
+      );
+      const policy = "immutable";
+      const pod = await world.schedule(aPod({ name: "db-0", policy, controller }));
+      const takenAtMs = world.records()[0]?.updatedAtMs ?? 0;
+      await clock.pass(1_000);
+      if (!isAlive) await world.deletePod(pod.id);
+      await clock.pass(1_000);
+      const owner = { kind: "pod", pod: pod.id, workload: ref, pool: undefined } as const;
+      putRecord(world, {
+        ip: "10.0.70.9",
+        owner,
+        policy,
+        podUid: "an earlier pod",
+        updatedAtMs: takenAtMs - 5_000,
+      });
+      await world.settle();
+      await clock.pass(1_000);
+      if (isAlive) await world.deletePod(pod.id);
+      assert.equal(world.lines().length, 2);
+      const next = aPod({ name: "db-0", uid: "next", policy, controller });
+      assert.deepEqual((await world.schedule(next)).assignedIps, ["10.0.70.2"], String(isAlive));
+    }
+  });
+
   it("what a pod carried is free when it is gone, also when that cannot be asked at first", async () => {
     const { plans, world } = await aFaultyWorld();
     world.configure([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.8"] })]);
@@ -654,6 +686,148 @@ describe("records and pods that do not agree", () => {
     putRecord(world, { ip: "10.0.70.5" });
     await world.settle();
     assert.deepEqual(world.lines(), []);
+  });
+});
+
+describe("a record that somebody else changed while a Binding with its address was under way", () => {
+  /** A pod whose Binding was given up and arrives when `arrive` is called; its record is 10.0.70.2. */
+  async function aGivenUpBinding(world: IpamWorld, plans: { binder: FaultPlan }) {
+    let arrive = () => {};
+    const until = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    plans.binder = () => ({ kind: "applied-late", until });
+    const pod = aPod({ name: "late", policy: "pod-delete" });
+    world.cluster.putPod(pod);
+    await world.settle();
+    await world.filter(pod);
+    assert.equal((await world.bind(pod, "n1")).kind, "refused");
+    plans.binder = () => "ok";
+    return { pod, arrive, record: world.records()[0] as Allocation };
+  }
+
+  async function aWorldWithBinder() {
+    const plans: { binder: FaultPlan } = { binder: () => "ok" };
+    const world = await aWorld({
+      binder: (cluster) => withFaults(new MemoryPodBinder(cluster), (call) => plans.binder(call)),
+    });
+    return { plans, world };
+  }
+
+  function carriersOf(world: IpamWorld, text: string): readonly string[] {
+    return [...world.cluster.live.pods.values()]
+      .filter(({ assignedIps }) => assignedIps.includes(ip(text)))
+      .map(({ id }) => id.name);
+  }
+
+  /** Schedules pods until there is no address left for one. */
+  async function takeTheRest(world: IpamWorld): Promise<void> {
+    await world.clock.pass(20_000);
+    for (let count = 0; ; count += 1) {
+      const pod = aPod({ name: `more-${count}`, pool: "blue", policy: "never" });
+      world.cluster.putPod(pod);
+      await world.settle();
+      const [node] = await world.passing(pod);
+      if (node === undefined) return;
+      assert.ok(count < 8);
+      assert.equal((await world.bind(pod, node)).kind, "bound");
+    }
+  }
+
+  const pool: Owner = { kind: "pool", pool: "blue" };
+  const edits: Readonly<Record<string, (other: PodFacts) => Partial<Allocation>>> = {
+    "another uid": () => ({ podUid: "edited by hand" }),
+    "no uid": () => ({ podUid: "", nodeName: "" }),
+    "another pod": ({ id, uid }) => ({
+      owner: { kind: "pod", pod: id, workload: undefined, pool: undefined },
+      podUid: uid,
+    }),
+    "a pool": () => ({ owner: pool, podUid: "", nodeName: "" }),
+  };
+
+  for (const [what, edit] of Object.entries(edits)) {
+    it(`${what}: the address is the pod's, and no other pod is bound with it, before the Binding arrives and after`, async () => {
+      const { plans, world } = await aWorldWithBinder();
+      const other = aPod({ name: "other" });
+      world.cluster.putPod(other);
+      const { arrive, pod, record } = await aGivenUpBinding(world, plans);
+      putRecord(world, { ...record, ...edit(other) });
+      // At once, while the change is being looked at, and afterwards.
+      await world.bind(other, "n1");
+      await world.settle();
+      assert.equal((await world.bind(other, "n1")).kind, "bound");
+      await takeTheRest(world);
+      arrive();
+      await world.settle();
+      assert.deepEqual(carriersOf(world, "10.0.70.2"), ["late"]);
+      assert.equal(world.records()[0]?.podUid, pod.uid);
+      assert.deepEqual(world.service.allocator.formers(), []);
+    });
+
+    it(`${what}: another process that saw the change gives the address to nobody else either`, async () => {
+      const { plans, world } = await aWorldWithBinder();
+      const other = aPod({ name: "other" });
+      world.cluster.putPod(other);
+      const next = new IpamWorld({ cluster: world.cluster, clock: world.clock });
+      next.service.start();
+      next.configure([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"] })]);
+      await next.service.follow();
+      const { arrive, pod, record } = await aGivenUpBinding(world, plans);
+      await next.settle();
+      await world.service.stop();
+      putRecord(world, { ...record, ...edit(other) });
+      await next.settle();
+      await next.service.startLeading();
+      await next.settle();
+      assert.equal((await next.bind(other, "n1")).kind, "bound");
+      await takeTheRest(next);
+      arrive();
+      await next.settle();
+      assert.deepEqual(carriersOf(next, "10.0.70.2"), ["late"]);
+      assert.equal(next.records()[0]?.podUid, pod.uid);
+    });
+  }
+
+  it("is free for others as soon as the pod is gone", async () => {
+    const { plans, world } = await aWorldWithBinder();
+    const { arrive, pod, record } = await aGivenUpBinding(world, plans);
+    putRecord(world, { ...record, podUid: "edited by hand" });
+    world.cluster.deletePod(pod.id);
+    await world.settle();
+    arrive();
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+    const next = await world.schedule(aPod({ name: "next" }));
+    assert.equal(next.assignedIps.length, 1);
+    assert.deepEqual(world.service.allocator.formers(), []);
+  });
+
+  it("an administrator's record over it stays, and the address goes back to the pod that carries it when that record goes", async () => {
+    const { plans, world } = await aWorldWithBinder();
+    const { arrive, pod, record } = await aGivenUpBinding(world, plans);
+    putRecord(world, { ...record, owner: { kind: "admin", key: "by hand" }, podUid: "" });
+    await world.settle();
+    await world.resync();
+    assert.equal(world.records()[0]?.owner.kind, "admin");
+    deleteRecord(world, "10.0.70.2");
+    await world.settle();
+    await world.resync();
+    assert.equal(world.records()[0]?.podUid, pod.uid);
+    arrive();
+    await world.settle();
+    assert.deepEqual(carriersOf(world, "10.0.70.2"), ["late"]);
+  });
+
+  it("a pod that carries an address of a workload's or pool's reservation keeps it, and the record follows", async () => {
+    const world = await aWorld();
+    const reserved = { owner: pool, podUid: "", nodeName: "", policy: "never" } as const;
+    putRecord(world, { ip: "10.0.70.2", ...reserved });
+    await world.settle();
+    world.cluster.putPod(
+      aPod({ name: "runs", nodeName: "n1", phase: "Running", assignedIps: ["10.0.70.2"] }),
+    );
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/runs uid-ns1-runs n1 pod-delete"]);
   });
 });
 

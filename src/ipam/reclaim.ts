@@ -4,8 +4,9 @@
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
 import type { Hold } from "../core/allocation-table.ts";
+import { decideFormer } from "../core/decide-former.ts";
 import type { PodState, ReclaimDecision, ReclaimFacts } from "../core/decide-reclaim.ts";
-import { decideReclaim, needsWorkload } from "../core/decide-reclaim.ts";
+import { decideReclaim, isOvertaken, needsWorkload } from "../core/decide-reclaim.ts";
 import type { PodFacts, WorkloadState } from "../core/facts.ts";
 import { podIsFinished } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
@@ -125,7 +126,11 @@ export class Reclaim {
 
   /** Something happened to a record that this process did not do: it goes through reclaim like any other. */
   observeChange(change: AllocationChange): void {
-    if (change.origin === "store") this.#look(change.after ?? change.before);
+    if (change.origin !== "store") return;
+    const now = change.after ?? change.before;
+    this.#look(now);
+    if (now === undefined) return;
+    for (const former of this.#ports.allocator.formersOf(now.ip)) this.#look(former);
   }
 
   #look(allocation: Allocation | undefined): void {
@@ -160,6 +165,7 @@ export class Reclaim {
         this.#look(allocation);
       }
     });
+    for (const former of allocator.formers()) this.#look(former);
     await this.#inSlices([...this.#ports.cluster.pods()], (pod) => {
       if (!this.#lacksRecord(pod)) return;
       allocator.holdCarried(pod);
@@ -186,8 +192,28 @@ export class Reclaim {
     return [...this.#ports.cluster.pods()].filter((pod) => this.#lacksRecord(pod));
   }
 
-  /** Enters the addresses of pods that carry them but have no record. To be awaited before the first filter or bind. */
+  /**
+   * A follower sees the changes of the leader, who knew that the pods were gone, like anybody's: what the cache shows gone needs no question.
+   * To be called when this process begins to lead, with a cache that shows the whole cluster.
+   */
+  forgetFormersGone(): void {
+    const { allocator, cluster } = this.#ports;
+    for (const former of allocator.formers()) {
+      const pod = former.owner.kind === "pod" ? cluster.pod(former.owner.pod) : undefined;
+      if (pod === undefined || pod.uid !== former.podUid) allocator.forgetFormer(former);
+    }
+  }
+
+  /**
+   * Enters the addresses of pods that carry them but have no record, and gives back the records of pods that may still get theirs. To be
+   * awaited before the first filter or bind.
+   */
   async adoptAll(): Promise<void> {
+    for (const { owner } of this.#ports.allocator.formers()) {
+      if (owner.kind !== "pod") continue;
+      const { pod } = owner;
+      await this.#ports.podQueue.run(podIdText(pod), () => this.#settleFormers(pod));
+    }
     for (const pod of this.podsWithoutRecord()) {
       await this.#ports.podQueue.run(podIdText(pod.id), () => this.#adopt(pod));
     }
@@ -337,6 +363,7 @@ export class Reclaim {
    */
   async reclaimPod(pod: PodId, options: { readonly asksApi?: boolean } = {}): Promise<void> {
     const { allocator } = this.#ports;
+    await this.#settleFormers(pod);
     const allocations = () => allocator.view.ofPod(pod);
     if (allocations().length === 0) return;
     await allocator.settleUnknown(allocations().map(({ ip }) => ip));
@@ -344,6 +371,63 @@ export class Reclaim {
     const judged = allocations().toSorted((a, b) => a.updatedAtMs - b.updatedAtMs);
     const state = await this.#podState(pod, judged, options.asksApi ?? false);
     for (const { ip } of judged) await this.#reclaimAddress(ip, { pod, state, judged });
+  }
+
+  /**
+   * Addresses whose records named pods of that name until somebody else changed them. To be called on the pod's queue.
+   * @throws WorldError when the world cannot be asked or written
+   */
+  async #settleFormers(pod: PodId): Promise<void> {
+    const { allocator } = this.#ports;
+    for (const former of allocator.formers()) {
+      const { owner } = former;
+      if (owner.kind !== "pod" || podIdText(owner.pod) !== podIdText(pod)) continue;
+      for (let attempt = 1; attempt <= attempts; attempt += 1) {
+        if ((await this.#settleFormer(former, pod)) === "done") break;
+      }
+    }
+  }
+
+  async #settleFormer(former: Allocation, pod: PodId): Promise<"done" | "changed"> {
+    const { allocator, log, metrics } = this.#ports;
+    const { ip, owner, policy, podUid } = former;
+    await allocator.whenWritten(ip);
+    await allocator.settleUnknown([ip]);
+    const existing = allocator.view.get(ip);
+    const state = await this.#readState(pod);
+    const holder: PodState =
+      existing?.owner.kind === "pod" && isBound(existing)
+        ? await this.#readState(existing.owner.pod)
+        : { kind: "gone" };
+    if (allocator.view.get(ip) !== existing) return "changed";
+    // From the decision to the change of memory there is no await.
+    const isLost = allocator.view.phaseOf(ip) === "lost";
+    const decision = decideFormer({
+      former,
+      pod: state,
+      existing: isLost ? undefined : existing,
+      holder,
+    });
+    if (decision.do === "forget") allocator.forgetFormer(former);
+    if (decision.do !== "give back") return "done";
+    const { nodeName } = decision;
+    const because = "changed by hand while the pod may be bound with it";
+    metrics.count("repairs", { kind: "record of a pod being bound" });
+    log.warn("record goes back to the pod that may be bound with it", {
+      ...fieldsOf(former),
+      because,
+    });
+    if (existing !== undefined) {
+      return await allocator.change(existing, owner, { podUid, nodeName, policy, because });
+    }
+    const addresses = [{ ip, from: "free" as const }];
+    const outcome = await allocator.take({ addresses, owner, policy, podUid, nodeName });
+    return outcome.kind === "taken" ? "done" : "changed";
+  }
+
+  async #readState(pod: PodId): Promise<PodState> {
+    const live = await this.#ports.cluster.readPod(pod);
+    return live === "gone" ? { kind: "gone" } : { kind: "present", pod: live };
   }
 
   /** The cached pod when it settles the question; else what the API server says. */
@@ -360,8 +444,7 @@ export class Reclaim {
       !podIsFinished(cached) &&
       allocations.every((allocation) => allocation.podUid === cached.uid);
     if (settles && cached !== undefined) return { kind: "present", pod: cached };
-    const live = await cluster.readPod(pod);
-    return live === "gone" ? { kind: "gone" } : { kind: "present", pod: live };
+    return await this.#readState(pod);
   }
 
   /**
@@ -500,6 +583,7 @@ export class Reclaim {
           nodeName: "",
           policy,
           because: decision.because,
+          keepsItsTime: isOvertaken(allocation, allocator.view),
         });
       case "release":
         // Reservations that left the configuration are dropped together, so that one event names them all (reconfigure).
@@ -609,8 +693,9 @@ export class Reclaim {
   }
 
   /**
-   * A living pod carries an address whose record names another. When that is a pod which does not have the address, the record follows the
-   * pod that has it: its Binding came late, after somebody had deleted the record. Otherwise it is reported.
+   * A living pod carries an address whose record names another, or none. When the other does not have it, or it is kept for no pod in
+   * particular, the record follows the pod that has it: its Binding came late, after somebody had deleted or edited the record. Otherwise it
+   * is reported.
    */
   async #followCarrier(
     existing: Allocation,
@@ -619,7 +704,8 @@ export class Reclaim {
   ): Promise<void> {
     const { allocator, cluster, log, metrics } = this.#ports;
     const { ip, owner } = existing;
-    let isTheirs = true;
+    // What is kept for a workload or a pool is kept for no pod in particular.
+    let isTheirs = owner.kind !== "workload" && owner.kind !== "pool";
     if (owner.kind === "pod" && isBound(existing)) {
       const other = await cluster.readPod(owner.pod);
       isTheirs = other !== "gone" && !podIsFinished(other) && other.assignedIps.includes(ip);
