@@ -63,8 +63,8 @@ export const vipDefects: readonly Defect[] = [
     name: "vip: said before done",
     breaks: "the record says that the node let go before the kernel stopped answering",
     file: agent,
-    find: "        await this.#ports.gate.close([ip]);\n        const outcome",
-    replace: "        void this.#ports.gate.close([ip]);\n        const outcome",
+    find: "        await this.#close(ip);\n        const outcome",
+    replace: "        void this.#close(ip);\n        const outcome",
   },
   {
     name: "vip: renew after a higher epoch",
@@ -91,7 +91,7 @@ export const vipDefects: readonly Defect[] = [
     name: "vip: let go and renewed",
     breaks: "what was let go is opened again with the next renewal",
     file: agent,
-    find: "    this.#granted.delete(ip);\n    this.#closed.set(ip, record);\n",
+    find: "    this.#forget(ip);\n    this.#closed.set(ip, record);\n",
     replace: "    this.#closed.set(ip, record);\n",
   },
   {

@@ -5,6 +5,7 @@ import { FixedLeadership } from "../../src/adapters/memory/leadership.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { MemoryVersionedStore } from "../../src/adapters/memory/versioned-store.ts";
 import { MemoryVipGate } from "../../src/adapters/memory/vip-gate.ts";
+import { MemoryVipHost } from "../../src/adapters/memory/vip-host.ts";
 import type { Ip } from "../../src/core/ip.ts";
 import { ipFromNumber, ipToNumber, parseIp } from "../../src/core/ip.ts";
 import type { NodeLease, VipRecord } from "../../src/core/vip.ts";
@@ -177,6 +178,7 @@ export class VipWorld {
         priority: random.pick([0, 0, 10]),
         preempts: random.chance(0.2),
         siblings: this.#ips,
+        told: undefined,
       });
     }
     for (const node of this.#nodes) this.#startAgent(node);
@@ -196,6 +198,7 @@ export class VipWorld {
       vips: new LinkedStore(link, this.#vips, vipOf),
       leases: new LinkedStore(link, this.#leases, nodeOf),
       gate,
+      host: new MemoryVipHost(),
       clock,
       log: new MemoryLog(),
       timers: vipTimers,

@@ -16,6 +16,7 @@ import { openNodeWorld } from "./galaxy/node-world.ts";
 import type { DaemonPart } from "./galaxy/part.ts";
 import { statusDoor } from "./galaxy/status-door.ts";
 import { upkeep } from "./galaxy/upkeep.ts";
+import { virtualAddresses } from "./galaxy/virtual-addresses.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
 const exitWorld = 1;
@@ -73,6 +74,7 @@ async function serve(options: NodeOptions, config: NodeConfig, log: Log): Promis
     statusDoor(world, () => looks.problem()),
     looks,
     garbage,
+    virtualAddresses(world),
   ];
   const countOf = async (list: Promise<readonly unknown[]>) =>
     list.then(

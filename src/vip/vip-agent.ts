@@ -7,6 +7,7 @@ import { nextSession } from "../core/vip.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { GateEntry, VipGate } from "../ports/vip-gate.ts";
+import type { VipHost } from "../ports/vip-host.ts";
 import type { NodeLeaseStore, VipStore } from "../ports/vip-store.ts";
 import { WorldError } from "../ports/world-error.ts";
 
@@ -16,6 +17,7 @@ export type VipAgentPorts = {
   readonly vips: VipStore;
   readonly leases: NodeLeaseStore;
   readonly gate: VipGate;
+  readonly host: VipHost;
   readonly clock: Clock;
   readonly log: Log;
   readonly timers: VipTimers;
@@ -39,9 +41,19 @@ export class VipAgent {
   #isLeaseUnsure = false;
   readonly #granted = new Map<Ip, Grant>();
   /** Epochs that were let go in this session: never opened again, whatever an older record says. */
+  readonly #refused = new Map<Ip, string>();
   readonly #closed = new Map<Ip, { readonly bornMs: number; readonly epoch: number }>();
   readonly #letting = new Set<Ip>();
+  /** Addresses whose network is ready: the next renewal opens them, too. */
+  readonly #ready = new Set<Ip>();
+  /** New grants that wait for their network; whatever comes while others are made ready goes together. */
+  readonly #waiting = new Set<Ip>();
+  readonly #preparing = new Set<Ip>();
+  /** Arming takes an earlier permit away, so that one opening follows the other. */
+  #opening: Promise<unknown> = Promise.resolve();
   #isRunning = false;
+  #resumed: number | undefined;
+  #beating: Promise<void> = Promise.resolve();
   #stopWatch: () => void = () => {};
   #cancelBeat: () => void = () => {};
 
@@ -49,9 +61,14 @@ export class VipAgent {
     this.#ports = ports;
   }
 
-  /** Begins: leftovers in the kernel are removed before the node joins. */
-  start(): void {
+  /**
+   * Begins: leftovers in the kernel are removed before the node joins.
+   * @param resumed the session that {@link handOn} said, when the process before this one handed it on: if it still is the node's, it goes
+   *   on, and what the kernel answers for is closed only where it is not granted any more. The store of records must have been read whole
+   */
+  start(resumed?: number): void {
     this.#isRunning = true;
+    this.#resumed = resumed;
     this.#stopWatch = this.#ports.vips.watch((ip) => this.#look(ip));
     this.#beatAfter(0);
   }
@@ -63,11 +80,58 @@ export class VipAgent {
     this.#cancelBeat();
   }
 
+  /** Looks at an address again, for example because what the node allows has changed. */
+  lookAgain(ip: Ip): void {
+    if (this.#isRunning && this.#membership !== undefined) this.#look(ip);
+  }
+
+  /** Ends so that others can take over at once: nothing is answered for any more, and then the lease says so, for all addresses at once. */
+  async leave(): Promise<void> {
+    this.stop();
+    await this.#beating;
+    const { gate, host, leases } = this.#ports;
+    const membership = this.#membership;
+    const lost = [...this.#granted.keys()];
+    this.#membership = undefined;
+    this.#forgetAll();
+    await gate.clear();
+    host.closed(lost);
+    if (membership === undefined) return;
+    const { lease } = membership;
+    // A greater session proves that this one is over; that it is revoked keeps anybody from being granted something here.
+    await leases.update({ ...lease, session: lease.session + 1, isRevoked: true });
+  }
+
+  /**
+   * Ends so that a process that starts within `forMs` goes on with the same session: the kernel answers until then, and everybody else
+   * waits for that long.
+   * @returns the session; undefined when that was not possible, and the kernel stops when the lease ends
+   */
+  async handOn(forMs: number): Promise<number | undefined> {
+    this.stop();
+    await this.#beating;
+    const { clock, leases } = this.#ports;
+    const membership = this.#membership;
+    // A release that is on its way could arrive when the next process has opened again.
+    if (membership === undefined || this.#isLeaseUnsure || this.#letting.size > 0) return undefined;
+    const sentMs = clock.nowMs();
+    const outcome = await leases.update({ ...membership.lease, durationMs: forMs });
+    if (outcome.kind !== "written") return undefined;
+    this.#membership = { lease: outcome.value, endMs: sentMs + forMs };
+    await this.#open([...this.#ready]);
+    return outcome.value.session;
+  }
+
   #beatAfter(delayMs: number): void {
     if (!this.#isRunning) return;
     this.#cancelBeat = this.#ports.clock.after(delayMs, () => {
       const startedMs = this.#ports.clock.nowMs();
-      this.#beat().then(
+      const beating = this.#beat();
+      this.#beating = beating.then(
+        () => {},
+        () => {},
+      );
+      beating.then(
         (isDone) => {
           const passedMs = this.#ports.clock.nowMs() - startedMs;
           this.#beatAfter(isDone ? Math.max(0, this.#ports.timers.renewMs - passedMs) : retryMs);
@@ -94,6 +158,9 @@ export class VipAgent {
 
   async #join(): Promise<boolean> {
     const { clock, gate, leases, nodeName, timers } = this.#ports;
+    const resumed = this.#resumed;
+    this.#resumed = undefined;
+    if (resumed !== undefined && (await this.#resume(resumed))) return true;
     await gate.clear();
     const found = await leases.read(nodeName);
     const previous = Math.max(found?.session ?? 0, this.#lastSession);
@@ -116,6 +183,25 @@ export class VipAgent {
     return true;
   }
 
+  /** Goes on with the session of the process before. @returns whether that is possible */
+  async #resume(session: number): Promise<boolean> {
+    const { clock, gate, leases, log, nodeName, timers, vips } = this.#ports;
+    const found = await leases.read(nodeName);
+    if (found === undefined || found.isRevoked || found.session !== session) return false;
+    this.#lastSession = session;
+    const sentMs = clock.nowMs();
+    const outcome = await leases.update({ ...found, durationMs: timers.leaseMs });
+    if (outcome.kind !== "written") return false;
+    this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
+    log.info("the node's session for virtual addresses goes on", { node: nodeName, session });
+    for (const { ip } of vips.all()) this.#look(ip);
+    const answering = await gate.answering();
+    const stale = answering.map(({ ip }) => ip).filter((ip) => !this.#granted.has(ip));
+    await gate.close(stale);
+    this.#ports.host.closed(stale);
+    return true;
+  }
+
   async #renew(lease: NodeLease): Promise<boolean> {
     const { clock, leases } = this.#ports;
     // Before the request is sent: the answer may come any time after the API server counted the renewal.
@@ -125,7 +211,7 @@ export class VipAgent {
     if (outcome.kind !== "written") return await this.#readBack();
     this.#isLeaseUnsure = false;
     this.#membership = { lease: outcome.value, endMs: sentMs + lease.durationMs };
-    await this.#open([...this.#granted.keys()]);
+    await this.#open([...this.#ready]);
     return true;
   }
 
@@ -149,11 +235,22 @@ export class VipAgent {
   async #fence(): Promise<void> {
     const { gate, log, nodeName } = this.#ports;
     this.#membership = undefined;
-    this.#granted.clear();
+    const lost = [...this.#granted.keys()];
+    this.#forgetAll();
     log.warn("the node's lease for virtual addresses was taken away, it joins again", {
       node: nodeName,
     });
-    await gate.clear();
+    try {
+      await gate.clear();
+    } finally {
+      this.#ports.host.closed(lost);
+    }
+  }
+
+  #forgetAll(): void {
+    this.#granted.clear();
+    this.#ready.clear();
+    this.#waiting.clear();
   }
 
   /** Looks at a record as last seen, which may be behind: it can only make the node answer for what this session was granted. */
@@ -163,9 +260,9 @@ export class VipAgent {
     if (record === undefined || holder === undefined) {
       const granted = this.#granted.get(ip);
       if (granted === undefined) return;
-      this.#granted.delete(ip);
+      this.#forget(ip);
       this.#closed.set(ip, granted);
-      this.#attempt("stop answering", ip, () => this.#ports.gate.close([ip]));
+      this.#attempt("stop answering", ip, () => this.#close(ip));
       return;
     }
     if (record.release === "wanted") {
@@ -176,9 +273,72 @@ export class VipAgent {
     const { bornMs, epoch } = record;
     const { podIp } = holder;
     const known = this.#granted.get(ip);
-    if (known?.bornMs === bornMs && known.epoch === epoch && known.podIp === podIp) return;
+    const refusal = this.#ports.host.refusal(record);
+    if (refusal !== undefined) {
+      this.#refuse(ip, refusal);
+      return;
+    }
+    this.#refused.delete(ip);
+    const isSame = known?.bornMs === bornMs && known.epoch === epoch && known.podIp === podIp;
+    const isUnderWay = this.#ready.has(ip) || this.#waiting.has(ip) || this.#preparing.has(ip);
+    if (isSame && isUnderWay) return;
     this.#granted.set(ip, { ip, epoch, podIp, bornMs });
-    this.#attempt("answer", ip, () => this.#open([ip]));
+    this.#ready.delete(ip);
+    this.#waiting.add(ip);
+    this.#attempt("answer", ip, () => this.#prepare());
+  }
+
+  /** What the controller granted is not allowed here: nothing is answered, and the controller is left to see the same. */
+  #refuse(ip: Ip, refusal: string): void {
+    const { log, nodeName } = this.#ports;
+    if (this.#refused.get(ip) !== refusal) {
+      log.warn("a granted virtual address is refused", { ip, node: nodeName, because: refusal });
+    }
+    this.#refused.set(ip, refusal);
+    if (!this.#granted.has(ip)) return;
+    this.#forget(ip);
+    this.#attempt("stop answering", ip, () => this.#close(ip));
+  }
+
+  #forget(ip: Ip): void {
+    this.#granted.delete(ip);
+    this.#ready.delete(ip);
+    this.#waiting.delete(ip);
+  }
+
+  async #close(ip: Ip): Promise<void> {
+    await this.#ports.gate.close([ip]);
+    this.#ports.host.closed([ip]);
+  }
+
+  /** Gets the network of new grants ready, all that there are at once, and answers for them. */
+  async #prepare(): Promise<void> {
+    if (this.#preparing.size > 0) return;
+    // Records that are seen in the same tick go together.
+    await Promise.resolve();
+    while (this.#preparing.size === 0 && this.#waiting.size > 0) {
+      const entries = [...this.#waiting].flatMap((ip) => this.#granted.get(ip) ?? []);
+      for (const { ip } of entries) this.#preparing.add(ip);
+      this.#waiting.clear();
+      let ready: ReadonlySet<Ip> = new Set();
+      try {
+        ready = new Set(await this.#ports.host.prepare(entries));
+      } finally {
+        this.#preparing.clear();
+        const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
+        for (const { ip } of still) {
+          if (ready.has(ip)) this.#ready.add(ip);
+          else this.#prepareLater(ip);
+        }
+      }
+      await this.#open([...ready].filter((ip) => this.#ready.has(ip)));
+    }
+  }
+
+  #prepareLater(ip: Ip): void {
+    this.#ports.clock.after(retryMs, () => {
+      if (this.#isRunning && this.#granted.has(ip)) this.#look(ip);
+    });
   }
 
   #isClosed({ ip, bornMs, epoch }: VipRecord): boolean {
@@ -196,16 +356,28 @@ export class VipAgent {
   }
 
   /** Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. */
-  async #open(ips: readonly Ip[]): Promise<void> {
-    const { clock, gate, timers } = this.#ports;
+  #open(ips: readonly Ip[]): Promise<void> {
+    const opening = this.#opening.then(() => this.#armAndOpen(ips));
+    this.#opening = opening.catch(() => {});
+    return opening;
+  }
+
+  async #armAndOpen(ips: readonly Ip[]): Promise<void> {
+    const { clock, gate, host, timers } = this.#ports;
     if (ips.length === 0) return;
     const permit = await gate.arm(timers.armMs);
     // Read after arming: however long this process stands still from here on, the kernel opens in time or not at all.
-    const leftMs = (this.#membership?.endMs ?? 0) - clock.nowMs();
+    const endMs = this.#membership?.endMs ?? 0;
+    const leftMs = endMs - clock.nowMs();
     const entries = ips.flatMap((ip) => this.#granted.get(ip) ?? []);
     if (entries.length === 0 || leftMs <= 0) return;
     const outcome = await gate.open(permit, entries, leftMs);
-    if (outcome.kind === "open") return;
+    if (outcome.kind === "open") {
+      // What was let go meanwhile is being closed, after this opening.
+      const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
+      host.opened(still, endMs);
+      return;
+    }
     // Renewals open everything again; a new grant need not wait for the next one.
     clock.after(timers.armMs, () => {
       for (const ip of ips.slice(0, 1)) this.#attempt("answer", ip, () => this.#open(ips));
@@ -217,11 +389,11 @@ export class VipAgent {
     const { ip } = record;
     if (this.#letting.has(ip)) return;
     this.#letting.add(ip);
-    this.#granted.delete(ip);
+    this.#forget(ip);
     this.#closed.set(ip, record);
     this.#attempt("let go", ip, async () => {
       try {
-        await this.#ports.gate.close([ip]);
+        await this.#close(ip);
         const outcome = await this.#ports.vips.update({ ...record, release: "done" });
         if (outcome.kind !== "written") this.#lookLater(ip);
       } finally {
@@ -241,12 +413,12 @@ export class VipAgent {
     if (!this.#isRunning) return;
     action().catch((error: unknown) => {
       if (!(error instanceof WorldError)) throw error;
-      const { clock, gate, log, nodeName } = this.#ports;
+      const { clock, log, nodeName } = this.#ports;
       log.warn("a virtual address is tried again", { ip, node: nodeName, what }, error);
       if (what === "let go") this.#lookLater(ip);
       if (what !== "stop answering") return;
       clock.after(retryMs, () => {
-        if (!this.#granted.has(ip)) this.#attempt(what, ip, () => gate.close([ip]));
+        if (!this.#granted.has(ip)) this.#attempt(what, ip, () => this.#close(ip));
       });
     });
   }

@@ -9,6 +9,7 @@ import { FixedLeadership } from "../adapters/memory/leadership.ts";
 import { MemoryLog } from "../adapters/memory/log.ts";
 import { MemoryVersionedStore } from "../adapters/memory/versioned-store.ts";
 import { MemoryVipGate } from "../adapters/memory/vip-gate.ts";
+import { MemoryVipHost } from "../adapters/memory/vip-host.ts";
 import type { Ip } from "../core/ip.ts";
 import type { NodeLease, VipRecord } from "../core/vip.ts";
 import { vipTimers } from "../core/vip.ts";
@@ -63,11 +64,14 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
       priority: 0,
       preempts: false,
       siblings: [address],
+      told: undefined,
     });
   }
   const log = new MemoryLog();
   const startAgent = (nodeName: string, gate: MemoryVipGate) => {
-    const agent = new VipAgent({ nodeName, vips, leases, gate, clock, log, timers: vipTimers });
+    const host = new MemoryVipHost();
+    const timers = vipTimers;
+    const agent = new VipAgent({ nodeName, vips, leases, gate, host, clock, log, timers });
     agent.start();
     return agent;
   };

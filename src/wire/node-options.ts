@@ -27,6 +27,14 @@ export type NodeOptions = {
   /** Path of the network namespace that counts as the host; "": that of the process. */
   readonly hostNetns: string;
   readonly verbosity: number;
+  /** Whether this node answers for virtual addresses. */
+  readonly answersForVips: boolean;
+  /** Calico's annotation counts as a claim of virtual addresses. */
+  readonly vipReadsCalico: boolean;
+  /** For how long the kernel answers on when the daemon was asked to stop, for the next one; 0: others take over at once. */
+  readonly vipRestartMs: number;
+  /** A program that is called with `add ADDRESS` and `del ADDRESS` for addresses of pools of mode Route; "": none. */
+  readonly vipRouteHook: string;
 };
 
 /** Where the container runtime is asked. */
@@ -96,6 +104,22 @@ const table = {
     help: "path of the network namespace that counts as the host, for a daemon that runs in another one",
   },
   v: { initial: "0", help: "how much to log: 4 and above is everything" },
+  vip: {
+    initial: "true",
+    help: "answer for virtual addresses that pods of this node hold; needs nft and perl",
+  },
+  "vip-calico-annotation": {
+    initial: "true",
+    help: "cni.projectcalico.org/floatingIPs of pods counts as a claim of virtual addresses",
+  },
+  "vip-restart-grace": {
+    initial: "12",
+    help: "seconds for which virtual addresses are answered for when the daemon is stopped, so that the next one goes on with them; 0: others take over at once",
+  },
+  "vip-route-hook": {
+    initial: "",
+    help: "program that is called with `add ADDRESS` and `del ADDRESS` for virtual addresses of pools of mode Route",
+  },
 } as const satisfies Readonly<Record<string, Flag>>;
 
 const klogIgnored = "logs are JSON lines on standard error";
@@ -221,6 +245,10 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
     metricsAddress: address("metrics-address"),
     hostNetns: text("host-netns"),
     verbosity: count("v", 0),
+    answersForVips: flag("vip"),
+    vipReadsCalico: flag("vip-calico-annotation"),
+    vipRestartMs: durationMs("vip-restart-grace", 0),
+    vipRouteHook: text("vip-route-hook"),
   };
   return problems.length === 0
     ? { kind: "options", options, warnings }

@@ -18,6 +18,7 @@ const families = [
  * Everything but the chains of uplinks, as commands that can be given again without losing what is in the sets.
  * - `known`: addresses that this node must not answer for unless they are in `open`, whose elements run out by themselves
  * - `to`: the pod that an address is turned to; `here`: those whose route leads to a pod of this node
+ * - `watched`: addresses whose claims by others are put into `foreign`
  * - `armed`: the permit of the next opening
  */
 export function tablesText(): readonly string[] {
@@ -31,13 +32,14 @@ export function tablesText(): readonly string[] {
       `add set ${turnTable} open${n} { type ${type}; flags timeout; }`,
       `add set ${turnTable} here${n} { type ${type}; }`,
       `add set ${turnTable} limited${n} { type ${type}; }`,
-      `add set ${turnTable} ports${n} { type ${type} . inet_proto . inet_service; }`,
+      `add set ${turnTable} ports${n} { type ${type} . inet_proto . inet_service; flags interval; }`,
       `add set ${turnTable} inside${n} { type ${type}; flags interval; auto-merge; }`,
       `add map ${turnTable} to${n} { type ${type} : ${type}; }`,
       `add map ${turnTable} hairpin${n} { type ${type} . ${type} : ${type}; }`,
       `add map ${turnTable} egress${n} { type ${type} : ${type}; flags timeout; }`,
       `add set ${wireTable} known${n} { ${wireType(n)}; }`,
       `add set ${wireTable} open${n} { ${wireType(n)}; flags timeout; }`,
+      `add set ${wireTable} watched${n} { ${wireType(n)}; }`,
       `add set ${wireTable} foreign${n} { ${n === "4" ? "type ipv4_addr . ether_addr" : "typeof @th,64,128 . ether saddr"}; size 4096; flags dynamic,timeout; timeout 5s; }`,
     ]),
     ...turnChains(),
@@ -115,9 +117,9 @@ function wireChains(): string[] {
   const advertised = "icmpv6 type nd-neighbor-advert @th,64,128";
   return [
     ...chain(t, "heard", [
-      "ether type arp arp saddr ip @open4 update @foreign4 { arp saddr ip . arp saddr ether }",
+      "ether type arp arp saddr ip @watched4 update @foreign4 { arp saddr ip . arp saddr ether }",
       "ether type arp arp daddr ip @known4 arp daddr ip != @open4 drop",
-      `${advertised} @open6 update @foreign6 { @th,64,128 . ether saddr }`,
+      `${advertised} @watched6 update @foreign6 { @th,64,128 . ether saddr }`,
       `${solicited} @known6 @th,64,128 != @open6 drop`,
     ]),
     ...chain(t, "said", [
@@ -161,7 +163,7 @@ export function turnSet(set: TurnSet, family: "4" | "6"): string {
 }
 
 /** `netdev galaxy_vip open4`. */
-export function wireSet(set: "known" | "open" | "foreign", family: "4" | "6"): string {
+export function wireSet(set: "known" | "open" | "watched" | "foreign", family: "4" | "6"): string {
   return `${wireTable} ${set}${family}`;
 }
 

@@ -1,0 +1,157 @@
+// The daemon's part that answers for virtual addresses: the agent with its lease, the kernel's gate, and the node's network around it. Does
+// nothing until the API server knows their objects and all of them are read; on a cluster without virtual addresses that is never.
+
+import { join } from "node:path";
+import manifest from "../../../package.json" with { type: "json" };
+import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
+import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
+import { KubernetesVipClaims } from "../../adapters/kubernetes/vip-claims.ts";
+import {
+  KubernetesNodeLeaseStore,
+  KubernetesVipStore,
+  vipLeaseNamespace,
+} from "../../adapters/kubernetes/vip-stores.ts";
+import { NftSession } from "../../adapters/linux/nft-session.ts";
+import { NftVipGate } from "../../adapters/linux/vip-gate.ts";
+import { LinuxVipNetwork } from "../../adapters/linux/vip-network.ts";
+import { leaveVipSession, takeVipSession } from "../../adapters/linux/vip-session-file.ts";
+import { VipSpeaker } from "../../adapters/linux/vip-speaker.ts";
+import { SteadyClock } from "../../adapters/system/clock.ts";
+import { vipTimers } from "../../core/vip.ts";
+import { WorldError } from "../../ports/world-error.ts";
+import { VipAgent } from "../../vip/vip-agent.ts";
+import { VipNode } from "../../vip/vip-node.ts";
+import { VipReports } from "../../vip/vip-reports.ts";
+import type { NodeWorld } from "./node-world.ts";
+import type { DaemonPart } from "./part.ts";
+
+/** Another daemon of this node may still be ending. */
+const lockLimitMs = 5_000;
+
+const retryMs = 2_000;
+
+/** Virtual addresses as a part; where the flag says no, one that does nothing. */
+export function virtualAddresses(world: NodeWorld): DaemonPart {
+  const { options } = world;
+  const stopping = new AbortController();
+  let running = Promise.resolve();
+  return {
+    name: "virtual addresses",
+    async start() {
+      if (options.answersForVips) running = run(world, stopping.signal);
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** One agent of a node at a time: the second waits for the first to end. */
+async function run(world: NodeWorld, signal: AbortSignal): Promise<void> {
+  const { locks, log } = world.ports;
+  while (!signal.aborted) {
+    try {
+      await locks.withLock("virtual addresses", lockLimitMs, () => answer(world, signal));
+    } catch (error) {
+      if (!(error instanceof WorldError)) throw error;
+      log.warn("virtual addresses are not answered for, it is tried again", {}, error);
+      await Promise.race([aborted(signal), pause(world, retryMs)]);
+    }
+  }
+}
+
+async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
+  const { nodeName, options, events } = world;
+  const { log, network: host } = world.ports;
+  const clock = new SteadyClock();
+  // A client of its own: nothing else of the node waits before a renewal.
+  const client = new ApiClient({
+    access: await openApiAccess(options),
+    userAgent: `galaxy-vip/${manifest.version}`,
+  });
+  const vips = new KubernetesVipStore({ client, log });
+  const leases = new KubernetesNodeLeaseStore({
+    client,
+    log,
+    namespace: vipLeaseNamespace,
+    nodeName,
+  });
+  const claims = new KubernetesVipClaims({
+    client,
+    log,
+    readsCalico: options.vipReadsCalico,
+    nodeName,
+  });
+  const netns = options.hostNetns === "" ? {} : { hostNetns: options.hostNetns };
+  const hook = options.vipRouteHook === "" ? {} : { routeHook: options.vipRouteHook };
+  const nft = new NftSession(netns);
+  const speaker = new VipSpeaker({ ...netns, ...hook, log });
+  const network = new LinuxVipNetwork({ nft, speaker, host, clock, log, ...netns, ...hook });
+  const gate = new NftVipGate(nft, { speaksAsAddress: (ip) => network.sendsFromVip(ip) });
+  const sessionFile = join(options.stateFolder, "vip-session");
+  try {
+    vips.start();
+    claims.start();
+    const synced = Promise.all([vips.whenSynced(), claims.whenSynced()]);
+    await Promise.race([synced, aborted(signal)]);
+    if (signal.aborted) return;
+    const resumed = await takeVipSession(sessionFile);
+    if (resumed === undefined) await gate.clear();
+    else await gate.ensureTables();
+    const kept = await gate.answering();
+    await network.start(kept.map(({ ip }) => ip));
+    const node = new VipNode({
+      nodeName,
+      vips,
+      claims,
+      nodeIps: (name) => claims.nodeIps(name),
+      network,
+      clock,
+      log,
+      report: new VipReports({ nodeName, vips, events, clock, log, count: () => {} }),
+    });
+    const agent = new VipAgent({
+      nodeName,
+      vips,
+      leases,
+      gate,
+      host: node,
+      clock,
+      log,
+      timers: vipTimers,
+    });
+    agent.start(resumed);
+    node.start();
+    const stopWatch = claims.watch((ip) => agent.lookAgain(ip));
+    log.info("virtual addresses are answered for", { node: nodeName, kept: kept.length });
+    await aborted(signal);
+    stopWatch();
+    const session =
+      options.vipRestartMs > 0 ? await agent.handOn(options.vipRestartMs) : await leave(agent);
+    node.stop();
+    if (session !== undefined) await leaveVipSession(sessionFile, session);
+    await network.stop(session !== undefined);
+  } finally {
+    vips.stop();
+    claims.stop();
+    leases.stop();
+    client.close();
+    await nft.close();
+  }
+}
+
+async function leave(agent: VipAgent): Promise<undefined> {
+  await agent.leave();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function pause(world: NodeWorld, ms: number): Promise<void> {
+  return new Promise((resolve) => world.ports.clock.after(ms, resolve));
+}
