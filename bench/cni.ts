@@ -10,9 +10,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { OwnPlugins } from "../src/adapters/http/own-plugins.ts";
-import { KernelAnnouncer } from "../src/adapters/linux/announcer.ts";
 import { AttachmentFiles } from "../src/adapters/linux/attachment-files.ts";
-import { LinuxHostNetwork } from "../src/adapters/linux/host-network.ts";
+import { openKernel } from "../src/adapters/linux/kernel.ts";
 import { SocketNodeLocks } from "../src/adapters/linux/node-locks.ts";
 import { ChildPluginExec } from "../src/adapters/linux/plugin-exec.ts";
 import { StderrLog } from "../src/adapters/linux/stderr-log.ts";
@@ -205,7 +204,7 @@ async function takeTurns(
   rounds: number,
   width: number,
 ): Promise<ReadonlyMap<string, Times>> {
-  const found = new Map(contenders.map(({ name }) => [name, { add: [], del: [] } as Times]));
+  const found = new Map<string, Times>(contenders.map(({ name }) => [name, { add: [], del: [] }]));
   let serial = 0;
   // The first round loads programs into memory and is not counted.
   for (let round = 0; round <= rounds; round += 1) {
@@ -338,15 +337,14 @@ function timed<T extends object>(name: string, port: T, spent: Spent): T {
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target);
       if (typeof value !== "function") return value;
-      return (...args: unknown[]): unknown => {
+      return async (...args: unknown[]): Promise<unknown> => {
         const startedMs = performance.now();
-        const done = (result: unknown) => {
+        try {
+          return await (Reflect.apply(value, target, args) as Promise<unknown>);
+        } finally {
           const what = `${name}.${String(key)}`;
           spent.set(what, (spent.get(what) ?? 0) + performance.now() - startedMs);
-          return result;
-        };
-        const result: unknown = Reflect.apply(value, target, args);
-        return result instanceof Promise ? result.then(done) : done(result);
+        }
       };
     },
   });
@@ -356,9 +354,10 @@ function timed<T extends object>(name: string, port: T, spent: Spent): T {
 async function breakdown({ folder, pods }: Inside, rounds: number): Promise<readonly Figure[]> {
   const spent: Spent = new Map();
   const state = join(folder, "breakdown");
+  const { announcer, network } = await openKernel();
   const ports = {
-    network: timed("network", new LinuxHostNetwork(), spent),
-    announcer: new KernelAnnouncer(),
+    network: timed("network", network, spent),
+    announcer,
     store: timed("state", new AttachmentFiles(state), spent),
     locks: new SocketNodeLocks(state),
     clock: new SystemClock(),

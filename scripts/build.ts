@@ -9,6 +9,7 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   globSync,
   readFileSync,
   renameSync,
@@ -47,6 +48,8 @@ const { metafile } = await build({
   platform: "node",
   target: "node24",
   format: "esm",
+  // It looks for its library beside its own files; the daemon does without it where it is missing.
+  external: ["koffi"],
   // Licences of what is bundled ask for their notices to travel along.
   legalComments: "eof",
   logLevel: "warning",
@@ -73,6 +76,18 @@ for (const entry of entries) {
 // kubectl finds programs called kubectl-NAME in the PATH and runs them for `kubectl NAME`.
 copyFileSync(join(dist, "bin/galaxyctl"), join(dist, "bin/kubectl-galaxy"));
 console.log("dist/bin/kubectl-galaxy");
+// koffi as it is, with its libraries for the machines that run Node's own builds.
+const scripts = globSync(
+  ["koffi/{package.json,LICENSE.txt,*.js,*.cjs}", "koffi/src/koffi/**/*.{js,cjs}"],
+  {
+    cwd: join(root, "node_modules"),
+    exclude: ["koffi/cnoke.cjs"],
+  },
+);
+const libraries = globSync("@koromix/koffi-linux-{x64,arm64}", { cwd: join(root, "node_modules") });
+for (const path of [...scripts, ...libraries]) {
+  cpSync(join(root, "node_modules", path), join(dist, "node_modules", path), { recursive: true });
+}
 const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
 console.log(`${entries.length} programs, ${(bytes / 2 ** 20).toFixed(1)} MiB with their chunks`);
 const pageBytes = await buildPage(join(dist, "ui"));

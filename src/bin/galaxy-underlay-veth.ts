@@ -2,9 +2,8 @@
 // For Multus, podman, containerd and cnitool; the daemon does the same work without it.
 
 import { OwnPlugins } from "../adapters/http/own-plugins.ts";
-import { KernelAnnouncer } from "../adapters/linux/announcer.ts";
 import { AttachmentFiles } from "../adapters/linux/attachment-files.ts";
-import { LinuxHostNetwork } from "../adapters/linux/host-network.ts";
+import { openKernel } from "../adapters/linux/kernel.ts";
 import { SocketNodeLocks } from "../adapters/linux/node-locks.ts";
 import { ChildPluginExec } from "../adapters/linux/plugin-exec.ts";
 import { runPlugin } from "../adapters/linux/plugin-process.ts";
@@ -13,10 +12,11 @@ import { SystemClock } from "../adapters/system/clock.ts";
 
 async function main(): Promise<void> {
   const folder = process.env.GALAXY_STATE_DIR ?? "/var/lib/cni/galaxy/attachments";
+  const { announcer, network } = await openKernel();
   const plugins = new OwnPlugins(
     {
-      network: new LinuxHostNetwork(),
-      announcer: new KernelAnnouncer(),
+      network,
+      announcer,
       store: new AttachmentFiles(folder),
       locks: new SocketNodeLocks(folder),
       clock: new SystemClock(),

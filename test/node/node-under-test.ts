@@ -7,8 +7,11 @@ import { OwnPlugins } from "../../src/adapters/http/own-plugins.ts";
 import { KernelAnnouncer } from "../../src/adapters/linux/announcer.ts";
 import { AttachmentFiles } from "../../src/adapters/linux/attachment-files.ts";
 import { LinuxHostNetwork } from "../../src/adapters/linux/host-network.ts";
+import { NetlinkHostNetwork } from "../../src/adapters/linux/netlink-host-network.ts";
 import { SocketNodeLocks } from "../../src/adapters/linux/node-locks.ts";
+import { PacketAnnouncer } from "../../src/adapters/linux/packet-announcer.ts";
 import { ChildPluginExec } from "../../src/adapters/linux/plugin-exec.ts";
+import { loadSystemCalls } from "../../src/adapters/linux/system-calls.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { CniResult } from "../../src/core/cni-result.ts";
@@ -40,6 +43,10 @@ export function aNetwork(
   return { cniVersion: "1.0.0", name: "net1", type: "galaxy-k8s-vlan", device: "eth0", ...fields };
 }
 
+/** Set to `iproute2`, tests do without sockets, as a node does on which koffi has no library. */
+const calls =
+  process.env["GALAXY_TEST_KERNEL"] === "iproute2" ? undefined : await loadSystemCalls();
+
 /** The plugins of a node. */
 export class NodeUnderTest {
   readonly log = new MemoryLog();
@@ -48,9 +55,11 @@ export class NodeUnderTest {
 
   constructor(lab: NetworkLab, node: LabNamespace) {
     const folder = join(lab.folder, node.name);
+    const host = { hostNetns: node.path };
     this.ports = {
-      network: new LinuxHostNetwork({ hostNetns: node.path }),
-      announcer: new KernelAnnouncer({ hostNetns: node.path }),
+      network:
+        calls === undefined ? new LinuxHostNetwork(host) : new NetlinkHostNetwork(calls, host),
+      announcer: calls === undefined ? new KernelAnnouncer(host) : new PacketAnnouncer(calls, host),
       store: new AttachmentFiles(folder),
       locks: new SocketNodeLocks(folder),
       clock: new SystemClock(),

@@ -53,14 +53,10 @@ export type SystemCalls = {
 /** The system calls, or undefined where they are not to be had. */
 export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
   if (process.platform !== "linux") return undefined;
-  let koffi: typeof import("koffi");
-  let home: number;
-  try {
-    koffi = await import("koffi");
-    home = openSync("/proc/thread-self/ns/net", "r");
-  } catch {
-    return undefined;
-  }
+  // A package of every platform, and none of this one.
+  const koffi = await import("koffi").catch(() => undefined);
+  if (koffi === undefined) return undefined;
+  const home = openSync("/proc/thread-self/ns/net", "r");
   const library = koffi.load(null);
   const socket = library.func("int socket(int, int, int)");
   const setsockopt = library.func("int setsockopt(int, int, int, const void *, uint32_t)");
@@ -100,7 +96,7 @@ export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
       await new Promise<void>((resolve, reject) => {
         const done = (error: unknown, sent: number) => {
           pass();
-          if (error === null && Number(sent) === bytes.length) resolve();
+          if (error === null && sent === bytes.length) resolve();
           else reject(new Error(`send: the kernel took ${sent} of ${bytes.length} bytes`));
         };
         (send.async as AsyncSend)(fd, bytes, bytes.length, 0, done);

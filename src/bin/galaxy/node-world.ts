@@ -10,9 +10,8 @@ import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
 import { KubernetesEventRecorder } from "../../adapters/kubernetes/event-recorder.ts";
 import { KubernetesPodDirectory } from "../../adapters/kubernetes/pod-directory.ts";
-import { KernelAnnouncer } from "../../adapters/linux/announcer.ts";
 import { AttachmentFiles } from "../../adapters/linux/attachment-files.ts";
-import { LinuxHostNetwork } from "../../adapters/linux/host-network.ts";
+import { openKernel } from "../../adapters/linux/kernel.ts";
 import { FileNetworkCatalog } from "../../adapters/linux/network-catalog.ts";
 import { SocketNodeLocks } from "../../adapters/linux/node-locks.ts";
 import { ChildPluginExec } from "../../adapters/linux/plugin-exec.ts";
@@ -70,9 +69,11 @@ export async function openNodeWorld(
   const attachments = join(options.stateFolder, "attachments");
   const locks = new SocketNodeLocks(attachments);
   const host = options.hostNetns === "" ? {} : { hostNetns: options.hostNetns };
+  const { access, announcer, network } = await openKernel(host);
+  log.info("the kernel's network is reached", { over: access });
   const ports: NodePorts = {
-    network: new LinuxHostNetwork(host),
-    announcer: new KernelAnnouncer(host),
+    network,
+    announcer,
     store: new AttachmentFiles(attachments),
     locks,
     clock,
