@@ -249,6 +249,7 @@ async function startApi() {
     const [, network, index] = /\/pods\/([a-z]+)-(\d+)$/.exec(request.path) ?? [];
     if (network === undefined) {
       const [, last] = /\/floatingips\/10\.70\.0\.(\d+)$/.exec(request.path) ?? [];
+      if (last === undefined) return reply(404, { kind: "Status", code: 404, reason: "NotFound" });
       const number = Number(last) - firstIp;
       const podUid = uidOf(networkNames[Math.floor(number / inParallel)], number % inParallel);
       const record = anAllocation({ ip: `10.70.0.${last}`, podUid, nodeName: "n1" });
