@@ -158,8 +158,8 @@ function isRefusal(value: object): value is CniRefusal {
   return "kind" in value && value.kind === "refused";
 }
 
-/** A device that leads to a VLAN; one that is yet to be made has a name, an MTU and its VLAN only. */
-type Wire = Pick<LinkFacts, "name" | "mtu" | "master" | "vlanId">;
+/** A device that leads to a VLAN, as it is or as it will be. */
+type Wire = Pick<LinkFacts, "name" | "mac" | "mtu" | "master" | "vlanId">;
 
 function uplinkOf(config: NetworkConfig, host: NamespaceFacts): LinkFacts | CniRefusal {
   for (const name of config.devices) {
@@ -333,7 +333,8 @@ class Planner {
     const name = this.#freeName(`${config.vlanPrefix}${vlan}`, `${parent}.${vlan}`);
     if (typeof name !== "string") return name;
     this.#shareVlan(name, parent, vlan);
-    return { name, mtu: this.#uplink.mtu, master: "", vlanId: vlan };
+    const below = this.#host.links.find((link) => link.name === parent) ?? this.#uplink;
+    return { name, mac: below.mac, mtu: below.mtu, master: "", vlanId: vlan };
   }
 
   #shareVlan(name: string, parent: string, id: number): void {
@@ -737,11 +738,18 @@ class Planner {
       this.#podAddress(podInterface, grant, index);
       if (shim !== undefined) {
         this.#hostRoute(ip, shim.name, src);
-        if (family === "IPv6" && src !== undefined) {
+        if (mode === "macvlan" && family === "IPv6" && src !== undefined) {
           // Neighbour discovery answers only on the device that has the address, unlike ARP.
           this.#steps.push({ do: "address", place: "host", link: shim.name, ip: src, prefix: 128 });
         }
-        if (!isRouted) this.#knowNode(podInterface, family, shim.mac, true);
+        if (mode === "ipvlan" && !isRouted) {
+          // Answers find their way by the address that they are for, and the node's must stay where it is: an ipvlan that had it
+          // would take everything that the wire sends to the node. So nobody asks; all of them have the MAC of the device below.
+          const neighbour = { place: "host", link: shim.name, ip } as const;
+          this.#steps.push({ do: "neighbour", ...neighbour, mac: wire.mac });
+          this.#undo.unshift({ do: "no neighbour", ...neighbour });
+        }
+        if (!isRouted) this.#knowNode(podInterface, family, shim.mac ?? wire.mac, true);
       }
       if (isRouted) {
         const up = uplinkSysctls(wire.name);
@@ -797,22 +805,24 @@ class Planner {
    * the one that has the address.
    * @param isDirect the node is on the wire of the pod, also when its address is not in the pod's subnet
    */
-  #knowNode(
-    podInterface: PodInterface,
-    family: IpFamily,
-    mac: string | undefined,
-    isDirect: boolean,
-  ): void {
+  #knowNode(podInterface: PodInterface, family: IpFamily, mac: string, isDirect: boolean): void {
     const grant = podInterface.grants.find(({ ip }) => familyOf(ip) === family);
     const address = this.#nodeAddress(this.#uplink.name, family);
-    if (grant === undefined || address === undefined || mac === undefined) return;
+    if (grant === undefined || address === undefined) return;
     const isInside = isInSubnet(grant, address);
     // Routed IPv6 pods have an address of their own only, and everything else behind the host.
     if (family === "IPv6" && !isDirect) return;
     if (!isInside && !isDirect) return;
     const link = podInterface.name;
     if (!isInside) {
-      this.#steps.push({ do: "route", place: "pod", dst: alone(address), link, table: mainTable });
+      const dst = alone(address);
+      const to = (table: number): NetStep => ({ do: "route", place: "pod", dst, link, table });
+      // The first interface leads there; what is sent from another one's address leaves by that one.
+      const isFirst = !this.#steps.some((step) => step.do === "route" && step.dst === dst);
+      if (isFirst) this.#steps.push(to(mainTable));
+      const { addresses } = this.#request;
+      const isAlone = addresses.filter(({ ip }) => familyOf(ip) === family).length === 1;
+      if (!isFirst || !isAlone) this.#steps.push(to(tableOf(link)));
     }
     this.#steps.push({ do: "neighbour", place: "pod", link, ip: address, mac });
   }

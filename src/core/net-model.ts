@@ -185,6 +185,7 @@ export type NetStep =
       readonly ip: Ip;
       readonly mac: string;
     }
+  | { readonly do: "no neighbour"; readonly place: Place; readonly link: string; readonly ip: Ip }
   /** The host answers for the address on the device. */
   | { readonly do: "proxy" | "no proxy"; readonly link: string; readonly ip: Ip }
   /** A value below /proc/sys; left alone while `unless` holds on the host. */
@@ -288,6 +289,10 @@ export function isInEffect(step: NetStep, facts: NetworkFacts): boolean {
       return place.neighbours.some(
         ({ link: name, ip, mac }) => name === step.link && ip === step.ip && mac === step.mac,
       );
+    case "no neighbour":
+      return !place.neighbours.some(
+        ({ link: name, ip, mac }) => name === step.link && ip === step.ip && mac !== undefined,
+      );
     case "proxy":
     case "no proxy": {
       const isThere = place.neighbours.some(
@@ -342,6 +347,8 @@ export function describeStep(step: NetStep): string {
       return `${step.do} from ${step.from} to table ${step.table} ${where}`;
     case "neighbour":
       return `permanent neighbour ${step.ip} at ${step.link} ${where}`;
+    case "no neighbour":
+      return `no permanent neighbour ${step.ip} at ${step.link} ${where}`;
     case "proxy":
     case "no proxy":
       return `${step.do} neighbour ${step.ip} at ${step.link}`;

@@ -42,14 +42,22 @@ export async function readFacts(
 ): Promise<NetworkFacts> {
   const routesTo = new Set<string>();
   const routesOf = new Set<string>();
+  const neighboursOf = new Set<string>();
   for (const step of steps) {
+    if ((step.do === "neighbour" || step.do === "no neighbour") && step.place === "host") {
+      neighboursOf.add(step.link);
+    }
     if ((step.do !== "route" && step.do !== "no route") || step.place !== "host") continue;
     // The exact question finds the main table only.
     if (step.table === 254 && !step.dst.endsWith("/0")) routesTo.add(step.dst);
     else routesOf.add(step.link);
   }
   const [host, pod] = await Promise.all([
-    network.readHost({ routesOf: [...routesOf], routesTo: [...routesTo] }),
+    network.readHost({
+      routesOf: [...routesOf],
+      routesTo: [...routesTo],
+      neighboursOf: [...neighboursOf],
+    }),
     netns === undefined || netns === "" ? undefined : network.readPod(netns),
   ]);
   const podKeys = pod === undefined ? [] : sysctlsOf(steps, "pod");

@@ -14,6 +14,8 @@ export type HostQuery = {
   readonly routesOf: readonly string[];
   /** Destinations (`ADDRESS/PREFIX`) whose routes are wanted. */
   readonly routesTo: readonly string[];
+  /** Devices whose permanent neighbours are wanted; proxy entries always are. */
+  readonly neighboursOf?: readonly string[];
 };
 
 /** The kernel's network. Every method rejects with a WorldError (`NETWORK_READ_FAILED`, `NETWORK_CHANGE_FAILED`, `PROGRAM_MISSING`). */

@@ -43,6 +43,13 @@ const steps: readonly NetStep[] = [
     table: 254,
     src: ip("10.72.0.1"),
   },
+  {
+    do: "neighbour",
+    place: "host",
+    link: "br9",
+    ip: ip("10.72.0.5"),
+    mac: "0a:00:00:00:00:05",
+  },
   { do: "proxy", link: "eth0", ip: ip("10.70.0.101") },
   { do: "proxy", link: "eth0", ip: ip("fd00:70::101") },
   { do: "sysctl", place: "host", key: "net/ipv4/conf/v-h1/proxy_arp", value: "1" },
@@ -70,6 +77,7 @@ const removals: readonly NetStep[] = [
   { do: "no rule", place: "pod", from: ip("fd00:70::101"), table: 101, priority: 1536 },
   { do: "no rule", place: "pod", from: ip("10.70.0.101"), table: 101, priority: 1536 },
   { do: "no route", place: "host", dst: "10.70.0.101/32", link: "br9", table: 254 },
+  { do: "no neighbour", place: "host", link: "br9", ip: ip("10.72.0.5") },
   { do: "no proxy", link: "eth0", ip: ip("10.70.0.101") },
   { do: "no proxy", link: "eth0", ip: ip("fd00:70::101") },
   { do: "no address", place: "host", link: "br9", ip: ip("10.72.0.1"), prefix: 24 },
@@ -116,7 +124,7 @@ export function describeHostNetwork(
       const { network, netns } = made;
       const tolerant = removals.filter((step) => step.do !== "no address");
       await network.apply(tolerant, { netns });
-      await network.apply(steps.slice(0, 9), { netns });
+      await network.apply(steps.slice(0, 10), { netns });
       await network.apply(tolerant.toReversed(), { netns });
       await network.apply(tolerant, { netns });
       const facts = await look(made);

@@ -39,19 +39,32 @@ export class LinuxHostNetwork implements HostNetwork {
       ...query.routesOf.map((name) => `route show table all dev ${checked(name)}`),
       ...exact("4"),
     ];
+    const neighboursOf = query.neighboursOf ?? [];
     const exact6 = exact("6");
     const [lists, lists6] = await Promise.all([
       // -force: a device that does not exist has no routes, which is no reason to know nothing.
-      this.#show(this.#hostNetns, ["-force"], lines),
+      this.#show(
+        this.#hostNetns,
+        ["-force"],
+        [...lines, ...neighboursOf.map((name) => `neigh show nud permanent dev ${checked(name)}`)],
+      ),
       exact6.length === 0 ? [] : this.#show(this.#hostNetns, ["-6"], exact6),
     ]);
     const { links, addresses } = readLinks(lists[0]);
-    const existing = query.routesOf.filter((name) => links.some((link) => link.name === name));
-    const routes = lists
-      .slice(2)
-      .flatMap((list, index) => readRoutes(list, existing[index]))
+    const existing = (names: readonly string[]) =>
+      names.filter((name) => links.some((link) => link.name === name));
+    const routesOf = existing(query.routesOf);
+    const permanent = existing(neighboursOf);
+    const [before, after] = [lists.length - permanent.length, lists.slice(2)];
+    const routes = after
+      .slice(0, before - 2)
+      .flatMap((list, index) => readRoutes(list, routesOf[index]))
       .concat(lists6.flatMap((list) => readRoutes(list, undefined)));
-    return { ...emptyNamespace, links, addresses, routes, neighbours: readNeighbours(lists[1]) };
+    const neighbours = [
+      ...readNeighbours(lists[1]),
+      ...permanent.flatMap((name, index) => readNeighbours(lists[before + index], name)),
+    ];
+    return { ...emptyNamespace, links, addresses, routes, neighbours };
   }
 
   async readPod(netns: string): Promise<NamespaceFacts | undefined> {
@@ -310,6 +323,7 @@ function linesOf(netns: string | undefined): (step: NetStep) => Line[] {
       case "rule":
       case "no rule":
       case "neighbour":
+      case "no neighbour":
       case "proxy":
       case "no proxy":
         return inPlace(step);
@@ -368,6 +382,8 @@ function inPlace(step: NetStep): Line[] {
         ...["neigh", "replace", step.ip, "lladdr", step.mac, "dev", step.link],
         ...["nud", "permanent"],
       );
+    case "no neighbour":
+      return line("neigh", "del", step.ip, "dev", step.link);
     case "proxy":
       return line("neigh", "replace", "proxy", step.ip, "dev", step.link);
     case "no proxy":

@@ -115,12 +115,12 @@ export function readRules(list: unknown): RuleFacts[] {
   });
 }
 
-/** Proxy and permanent entries of `neigh show`. */
-export function readNeighbours(list: unknown): NeighbourFacts[] {
+/** Proxy and permanent entries of `neigh show`. @param device named by a `dev` filter, which is not printed then */
+export function readNeighbours(list: unknown, device?: string): NeighbourFacts[] {
   return asList(list).flatMap((item) => {
     const neighbour = asObject(item);
     const ip = parseOptional(neighbour?.["dst"]);
-    const link = asText(neighbour?.["dev"]);
+    const link = asText(neighbour?.["dev"]) ?? device;
     if (neighbour === undefined || ip === undefined || link === undefined) return [];
     return [{ link, ip, mac: asText(neighbour["lladdr"]), isProxy: "proxy" in neighbour }];
   });

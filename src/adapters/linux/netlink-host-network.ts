@@ -43,6 +43,13 @@ export class NetlinkHostNetwork implements HostNetwork {
       const names = namesOf(list);
       const addresses = await socket.request(listRequests.addresses());
       const proxies = await socket.request(listRequests.neighbours("proxy"));
+      const neighbours = setNeighbours(readNeighbourList(proxies, names), "proxy");
+      for (const [index, name] of names) {
+        if (query.neighboursOf?.includes(name) !== true) continue;
+        const all = await socket.request(listRequests.neighbours("all", index));
+        const own = readNeighbourList(all, names).filter(({ link }) => link === name);
+        neighbours.push(...setNeighbours(own, "permanent"));
+      }
       const routes = [];
       for (const [index, name] of names) {
         if (!query.routesOf.includes(name)) continue;
@@ -66,7 +73,7 @@ export class NetlinkHostNetwork implements HostNetwork {
         links: readLinkList(list, names),
         addresses: readAddressList(addresses, names),
         routes,
-        neighbours: setNeighbours(readNeighbourList(proxies, names), "proxy"),
+        neighbours,
       };
     });
   }

@@ -181,6 +181,11 @@ export async function* requestsOf(
       yield message(rt.newNeighbour, replace, head, parts);
       return;
     }
+    case "no neighbour": {
+      const head = neighbourHead(step.ip, await indexOf(step.link), 0);
+      yield message(rt.delNeighbour, flag.ack, head, [attribute(1, ipBytes(step.ip))]);
+      return;
+    }
     case "proxy":
     case "no proxy": {
       const head = neighbourHead(step.ip, await indexOf(step.link), 8);

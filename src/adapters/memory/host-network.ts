@@ -45,7 +45,10 @@ export class MemoryHostNetwork implements HostNetwork {
     const routes = this.#host.routes.filter(
       ({ link, dst }) => query.routesOf.includes(link) || query.routesTo.includes(dst),
     );
-    return { ...this.#host, routes, sysctls: {} };
+    const neighbours = this.#host.neighbours.filter(
+      ({ link, isProxy }) => isProxy || query.neighboursOf?.includes(link) === true,
+    );
+    return { ...this.#host, routes, neighbours, sysctls: {} };
   }
 
   async readPod(netns: string): Promise<NamespaceFacts | undefined> {
@@ -196,6 +199,13 @@ export class MemoryHostNetwork implements HostNetwork {
         this.#set(where, { neighbours: [...others, added] });
         return;
       }
+      case "no neighbour":
+        this.#set(where, {
+          neighbours: place.neighbours.filter(
+            ({ isProxy, link, ip }) => isProxy || link !== step.link || ip !== step.ip,
+          ),
+        });
+        return;
       case "no proxy":
         this.#set(where, {
           neighbours: place.neighbours.filter(
