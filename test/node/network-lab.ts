@@ -1,7 +1,8 @@
 // A small network for tests: an outside with a bridge, nodes and pods, each a network namespace of its own on the running kernel, so that
 // the network of this machine is never touched. Not a node: the programs under test are started in or pointed at these namespaces.
 
-import { execFile } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,20 +26,36 @@ export async function reasonToSkipLab(): Promise<string | false> {
   }
 }
 
-/** Whether the kernel can make such a device; tests of what it cannot are for another kernel (user-mode-linux). */
-export async function kernelHas(kind: "macvlan" | "vlan" | "ipvlan"): Promise<boolean> {
-  const options = kind === "vlan" ? "id 5" : kind === "ipvlan" ? "mode l2" : "mode bridge";
-  const script = `ip link add one type veth peer name two && ip link add link one name three type ${kind} ${options}`;
+/** What not every kernel can make. */
+export type KernelFeature = "macvlan" | "vlan" | "ipvlan" | "bridge VLAN filtering";
+
+const featureTrials: Readonly<Record<KernelFeature, string>> = {
+  macvlan: "ip link add link one name three type macvlan mode bridge",
+  vlan: "ip link add link one name three type vlan id 5",
+  ipvlan: "ip link add link one name three type ipvlan mode l2",
+  "bridge VLAN filtering": "ip link add three type bridge vlan_filtering 1",
+};
+
+/** Whether this kernel can make such a device; tests of what it cannot are for another kernel (kernel-tests.ts). */
+export async function kernelHas(feature: KernelFeature): Promise<boolean> {
+  const script = `ip link add one type veth peer name two && ${featureTrials[feature]}`;
   return run("unshare", ["--net", "sh", "-c", script]).then(
     () => true,
     () => false,
   );
 }
 
+async function locateBusybox(): Promise<string> {
+  const busybox = await locateProgram("busybox", "busybox-static", "bin/busybox");
+  if (busybox.kind === "missing") throw new Error(busybox.because);
+  return busybox.file;
+}
+
 /** A namespace of the lab. */
 export class LabNamespace {
   /** Its name for `ip netns`. */
   readonly name: string;
+  readonly #children: ChildProcess[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -57,12 +74,20 @@ export class LabNamespace {
 
   /** Runs `ip` inside with a line of arguments. */
   async ip(line: string): Promise<string> {
-    return this.run("ip", ...line.split(" "));
+    const { stdout } = await run("ip", ["-n", this.name, ...line.split(" ")]);
+    return stdout;
+  }
+
+  /** Runs several lines of `ip` inside with one program; rejects at the first that fails. */
+  async ipAll(...lines: readonly string[]): Promise<string> {
+    const running = run("ip", ["-n", this.name, "-batch", "-"]);
+    running.child.stdin?.end(`${lines.join("\n")}\n`);
+    return (await running).stdout;
   }
 
   /** What `ip -json` shows. */
   async show(line: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    const text = await this.run("ip", "-json", ...line.split(" "));
+    const text = await this.ip(`-json ${line}`);
     return JSON.parse(text.trim() === "" ? "[]" : text) as Readonly<Record<string, unknown>>[];
   }
 
@@ -87,6 +112,52 @@ export class LabNamespace {
     );
   }
 
+  /** Those of the addresses that do not answer to ping, asked all at once. `sizeBytes`: of the ping's payload, which is not split up. */
+  async unreachable(
+    ips: readonly string[],
+    options: { readonly sizeBytes?: number } = {},
+  ): Promise<readonly string[]> {
+    const ping = await locateProgram("ping", "iputils-ping", "bin/ping");
+    if (ping.kind === "missing") throw new Error(ping.because);
+    const size = options.sizeBytes === undefined ? "" : `-M do -s ${options.sizeBytes.toString()}`;
+    const script = `for ip; do (${ping.file} -n -q -c 1 -w 20 ${size} "$ip" >/dev/null || echo "$ip") & done; wait`;
+    return (await this.run("sh", "-c", script, "sh", ...ips)).split("\n").filter(Boolean);
+  }
+
+  /** Starts a server that sends back what it gets. It ends with the lab. */
+  async serveEcho(port: number): Promise<void> {
+    const busybox = await locateBusybox();
+    const args = ["nc", "-ll", "-p", String(port), "-e", busybox, "cat"];
+    const child = spawn("nsenter", [`--net=${this.path}`, "--", busybox, ...args], {
+      stdio: "ignore",
+    });
+    this.#children.push(child);
+    // In the output of /proc/net/tcp6, 0A is a socket that listens.
+    await waitUntil(
+      `an echo server on port ${port}`,
+      () => this.run("cat", "/proc/net/tcp", "/proc/net/tcp6"),
+      (text) =>
+        new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} \\S+ 0A`).test(text),
+    );
+  }
+
+  /** What an echo server answers over TCP. */
+  async askEcho(ip: string, port: number, text: string): Promise<string> {
+    const busybox = await locateBusybox();
+    const script = '{ echo "$3"; sleep 1; } | "$0" nc -w 20 "$1" "$2"';
+    return (await this.run("sh", "-c", script, busybox, ip, String(port), text)).trim();
+  }
+
+  /** Ends what was started in this namespace. */
+  async endChildren(): Promise<void> {
+    for (const child of this.#children.splice(0)) {
+      const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      child.kill("SIGKILL");
+      await ended;
+    }
+  }
+
   /** The MAC that this namespace knows for a neighbour. */
   async neighbour(ip: string): Promise<string | undefined> {
     const [entry] = await this.show(`neigh show ${ip}`);
@@ -104,16 +175,11 @@ export class LabNamespace {
   }
 
   async #look(): Promise<string> {
-    const parts = await Promise.all(
-      [
-        "-o link show",
-        "-o address show scope global",
-        "route show table all",
-        "-6 route show table all",
-        "rule show",
-        "neigh show proxy",
-      ].map((line) => this.ip(line)),
+    const running = run("ip", ["-n", this.name, "-o", "-batch", "-"]);
+    running.child.stdin?.end(
+      "link show\naddress show scope global\nroute show table all\nrule show\nneigh show proxy\n",
     );
+    const parts = [(await running).stdout, await this.ip("-6 route show table all")];
     // State and queue of a device change by themselves.
     return parts
       .join("--\n")
@@ -127,6 +193,7 @@ export class LabNamespace {
 /** Namespaces with unique names, and a folder; all gone at the end. */
 export class NetworkLab implements AsyncDisposable {
   readonly #names: string[] = [];
+  readonly #namespaces: LabNamespace[] = [];
   readonly #prefix: string;
   /** For state files. */
   readonly folder: string;
@@ -147,6 +214,7 @@ export class NetworkLab implements AsyncDisposable {
     await run("ip", ["netns", "add", full]);
     this.#names.push(full);
     const namespace = new LabNamespace(full);
+    this.#namespaces.push(namespace);
     await namespace.ip("link set dev lo up");
     return namespace;
   }
@@ -167,10 +235,12 @@ export class NetworkLab implements AsyncDisposable {
   ): Promise<{ readonly outside: LabNamespace; readonly nodes: readonly LabNamespace[] }> {
     const mtu = options.mtu ?? 1500;
     const outside = await this.namespace("outside");
-    await outside.ip(`link add br0 mtu ${mtu} type bridge mcast_snooping 0`);
-    await outside.ip("address add 10.70.0.1/24 dev br0");
-    await outside.ip("-6 address add fd00:70::1/64 dev br0 nodad");
-    await outside.ip("link set dev br0 up");
+    await outside.ipAll(
+      `link add br0 mtu ${mtu} type bridge mcast_snooping 0`,
+      "address add 10.70.0.1/24 dev br0",
+      "address add fd00:70::1/64 dev br0 nodad",
+      "link set dev br0 up",
+    );
     const nodes: LabNamespace[] = [];
     for (let number = 1; number <= count; number += 1) {
       const node = await this.namespace(`node${number}`);
@@ -178,16 +248,48 @@ export class NetworkLab implements AsyncDisposable {
         `link add eth0 mtu ${mtu} type veth peer name node${number} mtu ${mtu} netns ${outside.path}`,
       );
       await outside.ip(`link set dev node${number} master br0 up`);
-      await node.ip("link set dev eth0 up");
-      await node.ip(`address add 10.70.0.${10 + number}/24 brd + dev eth0`);
-      await node.ip(`-6 address add fd00:70::${10 + number}/64 dev eth0 nodad`);
-      await node.ip("route add default via 10.70.0.1 dev eth0");
+      await node.ipAll(
+        "link set dev eth0 up",
+        `address add 10.70.0.${10 + number}/24 brd + dev eth0`,
+        `address add fd00:70::${10 + number}/64 dev eth0 nodad`,
+        "route add default via 10.70.0.1 dev eth0",
+      );
       nodes.push(node);
     }
     return { outside, nodes };
   }
 
+  /**
+   * Makes the outside's switch aware of VLANs: untagged frames go on as before, and each of the VLANs is on every port, tagged. The
+   * outside has 10.(70 + VLAN).0.1/24 and fd00:(70 + VLAN)::1/64 in it, and forwards between them all.
+   */
+  async tagOutside(outside: LabNamespace, vlans: readonly number[]): Promise<void> {
+    const ports = await outside.show("link show master br0");
+    const commands = vlans.flatMap((vlan) => [
+      ...ports.map(({ ifname }) => `vlan add dev ${String(ifname)} vid ${vlan}`),
+      `vlan add dev br0 vid ${vlan} self`,
+    ]);
+    await outside.ip("link set dev br0 type bridge vlan_filtering 1");
+    const running = run("bridge", ["-n", outside.name, "-batch", "-"]);
+    running.child.stdin?.end(`${commands.join("\n")}\n`);
+    await running;
+    await outside.ipAll(
+      ...vlans.flatMap((vlan) => [
+        `link add link br0 name br0.${vlan} type vlan id ${vlan}`,
+        `address add 10.${70 + vlan}.0.1/24 dev br0.${vlan}`,
+        `address add fd00:${70 + vlan}::1/64 dev br0.${vlan} nodad`,
+        `link set dev br0.${vlan} up`,
+      ]),
+    );
+    await outside.run(
+      "sh",
+      "-c",
+      "for v in 4 6; do echo 1 > /proc/sys/net/ipv$v/conf/all/forwarding; done",
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const namespace of this.#namespaces) await namespace.endChildren();
     for (const name of this.#names.toReversed()) {
       if (namespaceAt(`/run/netns/${name}`) === "present") await run("ip", ["netns", "del", name]);
     }
