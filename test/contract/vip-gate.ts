@@ -83,6 +83,16 @@ export function describeVipGate(
       assert.deepEqual(await answers(gate), []);
     });
 
+    it("takes calls that are made at once one after the other", async () => {
+      const { gate } = await start();
+      await gate.open(await gate.arm(1_000), [a, b], 3_000);
+      await Promise.all([gate.close([a.ip]), gate.close([a.ip, b.ip]), gate.close([b.ip])]);
+      assert.deepEqual(await answers(gate), []);
+      const permit = await gate.arm(1_000);
+      await Promise.all([gate.open(permit, [a], 3_000), gate.close([a.ip])]);
+      assert.deepEqual(await answers(gate), []);
+    });
+
     it("closes what is named, and clears everything", async () => {
       const { gate } = await start();
       await gate.open(await gate.arm(1_000), [a, b], 3_000);

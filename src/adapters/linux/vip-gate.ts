@@ -32,6 +32,8 @@ export class NftVipGate implements VipGate {
   readonly #speaking = new Map<Ip, Ip>();
   #serial = 1 + Math.floor(Math.random() * 2 ** 30);
   #hasTables = false;
+  /** What is said to the kernel follows from what it was told before: one call after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   /**
    * @param options `speaksAsAddress`: whether new flows of the pod leave with this address (annotation `egress`); asked when it is opened
@@ -42,7 +44,17 @@ export class NftVipGate implements VipGate {
   }
 
   /** Makes the tables where they are missing, and learns what another process left in them; nothing that is open is closed. */
-  async ensureTables(): Promise<void> {
+  ensureTables(): Promise<void> {
+    return this.#inTurn(() => this.#ensureTables());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #ensureTables(): Promise<void> {
     const made = await this.#nft.transact(tablesText());
     if (made.kind === "refused") {
       // Sets of another version may have the same names and other types.
@@ -61,11 +73,15 @@ export class NftVipGate implements VipGate {
     this.#opened.clear();
     this.#speaking.clear();
     for (const entry of await this.#listTurned()) this.#turned.set(entry.ip, entry);
-    for (const { ip } of await this.answering()) this.#opened.add(ip);
+    for (const { ip } of await this.#answeringNow()) this.#opened.add(ip);
   }
 
-  async arm(withinMs: number): Promise<GatePermit> {
-    if (!this.#hasTables) await this.ensureTables();
+  arm(withinMs: number): Promise<GatePermit> {
+    return this.#inTurn(() => this.#arm(withinMs));
+  }
+
+  async #arm(withinMs: number): Promise<GatePermit> {
+    if (!this.#hasTables) await this.#ensureTables();
     this.#serial += 1;
     const serial = this.#serial;
     await this.#nft.change("permit an opening", [
@@ -75,7 +91,11 @@ export class NftVipGate implements VipGate {
     return { serial };
   }
 
-  async open(
+  open(permit: GatePermit, entries: readonly GateEntry[], leftMs: number): Promise<GateOutcome> {
+    return this.#inTurn(() => this.#open(permit, entries, leftMs));
+  }
+
+  async #open(
     permit: GatePermit,
     entries: readonly GateEntry[],
     leftMs: number,
@@ -110,8 +130,11 @@ export class NftVipGate implements VipGate {
     return { kind: "open" };
   }
 
-  async close(ips: readonly Ip[]): Promise<void> {
-    if (ips.length === 0) return;
+  async #close(ips: readonly Ip[]): Promise<void> {
+    if (ips.length > 0) await this.#inTurn(() => this.#close(ips));
+  }
+
+  async #close(ips: readonly Ip[]): Promise<void> {
     await this.#nft.change(
       `answer no more for ${ips.join(", ")}`,
       families.flatMap((family) => {
@@ -134,8 +157,12 @@ export class NftVipGate implements VipGate {
     for (const [podIp, ip] of this.#speaking) if (ips.includes(ip)) this.#speaking.delete(podIp);
   }
 
-  async clear(): Promise<void> {
-    if (!this.#hasTables) await this.ensureTables();
+  clear(): Promise<void> {
+    return this.#inTurn(() => this.#clear());
+  }
+
+  async #clear(): Promise<void> {
+    if (!this.#hasTables) await this.#ensureTables();
     await this.#nft.change("answer for no virtual address", [
       `flush set ${turnTable} armed`,
       ...families.flatMap((family) => [
@@ -151,8 +178,16 @@ export class NftVipGate implements VipGate {
     this.#speaking.clear();
   }
 
-  async answering(): Promise<readonly GateEntry[]> {
-    if (!this.#hasTables) await this.ensureTables();
+  answering(): Promise<readonly GateEntry[]> {
+    return this.#inTurn(() => this.#answering());
+  }
+
+  async #answering(): Promise<readonly GateEntry[]> {
+    if (!this.#hasTables) await this.#ensureTables();
+    return this.#answeringNow();
+  }
+
+  async #answeringNow(): Promise<readonly GateEntry[]> {
     const lists = await Promise.all(
       families.map((family) => this.#nft.list(`set ${turnSet("open", family)}`)),
     );
