@@ -23,6 +23,7 @@ import { IpamService } from "../ipam/ipam-service.ts";
 import type { Log } from "../ports/log.ts";
 import type { IpamFileConfig, IpamFlags } from "../wire/ipam-options.ts";
 import { defaultFileConfig, parseIpamFileConfig, parseIpamFlags } from "../wire/ipam-options.ts";
+import { createVips } from "./galaxy-ipam/vips.ts";
 import type { Doors, World, WorldParts } from "./galaxy-ipam/world.ts";
 
 /** Exit codes: 0 asked to stop, 1 the world failed, 2 the command line or a file it names is wrong. */
@@ -146,8 +147,13 @@ async function serve(parts: {
     log,
     metrics,
     clock,
-    startLeading: () => void lead(),
+    startLeading: () => {
+      // The holders of before go on at once; only what is claimed anew waits until the address space is known.
+      vips?.lead();
+      void lead();
+    },
     stopLeading: () => {
+      isAddressSpaceKnown = false;
       history.stopLeading();
       void service.stopLeading();
     },
@@ -170,12 +176,28 @@ async function serve(parts: {
     },
   );
 
+  let isAddressSpaceKnown = false;
+  const vips =
+    world.vips === undefined
+      ? undefined
+      : createVips({
+          world: world.vips,
+          service,
+          isAddressSpaceKnown: () => isAddressSpaceKnown,
+          leadership,
+          events,
+          metrics,
+          clock,
+          log,
+        });
+
   /** Takes over, and tries again as long as this process leads. */
   const lead = async (): Promise<void> => {
     while (!stopping.signal.aborted && leadership.isLeader()) {
       try {
         await service.startLeading(world.whenClusterIsKnown());
         history.startLeading();
+        isAddressSpaceKnown = leadership.isLeader();
         return;
       } catch (error) {
         log.warn("taking over failed, it is tried again", {}, error);
@@ -212,6 +234,8 @@ async function serve(parts: {
           startProblem,
           world.watches().find(({ problem }) => problem !== undefined)?.problem,
         );
+  const vipStore = world.vips?.vips;
+  if (vipStore !== undefined) metrics.addVipGauges(() => vipStore.all());
   const health: Health = {
     livenessProblem: () => world.failure(),
     healthProblem: () =>
@@ -301,6 +325,7 @@ async function serve(parts: {
     throw error;
   }
 
+  const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
   const ready = (async () => {
     startProblem = "what the cluster needs is being installed";
     await untilDone(
@@ -315,12 +340,14 @@ async function serve(parts: {
     startProblem = "the cluster is being read";
     world.follow();
     service.start();
+    world.whenVipsAreKnown().then(() => {
+      if (!stopping.signal.aborted) vips?.start();
+    }, readFailed);
     await world.startConfiguration();
     await world.whenRecordsAreKnown();
     // The lease first, so that a leader reads the records once and while pods are read: that takes seconds for ten thousand of them.
     world.startElection();
     await world.whenClusterIsKnown();
-    const readFailed = (error: unknown) => log.warn("records could not be read yet", {}, error);
     await untilDone(stopping.signal, () => service.follow(), readFailed);
     startProblem = undefined;
     if (!stopping.signal.aborted) await world.serve(doors, stopping.signal);
@@ -334,6 +361,7 @@ async function serve(parts: {
   await stopped;
   log.info("stopping");
   await extender.close();
+  vips?.stop();
   await service.stop();
   await history.stop();
   await world.stopElection();

@@ -14,11 +14,20 @@ export type CounterName =
   | "repairs"
   /** Rollouts that wait for ever because the set of addresses is fixed. */
   | "rollout_deadlocks"
+  /** Virtual addresses that went from one pod to another, or to or from nobody; label `reason`. */
+  | "vip_transitions"
+  /** Times that another machine was seen to claim a virtual address. */
+  | "vip_conflicts"
   /** Requests to the API server that failed; label `code`: the HTTP status, 0 when there was no answer. */
   | "api_errors";
 
 /** Histograms in seconds; label `func`. */
-export type TimerName = "schedule_latency" | "reclaim_latency" | "resync_duration";
+export type TimerName =
+  | "schedule_latency"
+  | "reclaim_latency"
+  | "resync_duration"
+  /** From what made a virtual address move until the new node answered; label `func`: the reason. */
+  | "vip_gap";
 
 /** Counts and times. Never throws. */
 export interface Metrics {

@@ -2,11 +2,15 @@
 
 import type { Ip } from "../core/ip.ts";
 
-/** `in use`: it belongs to somebody else; `by` says to whom in words. `busy`: it is being changed, ask again. */
+/**
+ * - `in use`: it belongs to somebody else; `by` says to whom in words
+ * - `busy`: it is being changed, ask again
+ * - `not yet`: nothing is known of the address space yet, ask again
+ */
 export type KeepOutcome =
   | { readonly kind: "kept" }
   | { readonly kind: "in use"; readonly by: string }
-  | { readonly kind: "busy" };
+  | { readonly kind: "busy" | "not yet" };
 
 /** Takes addresses out of allocation to pods, durably, and gives them back. Rejections are WorldErrors of the store. */
 export interface VipAddresses {

@@ -9,6 +9,15 @@ import type { ObjectRef } from "./event-recorder.ts";
 export type VipClaim = Omit<VipClaimantFacts, "session" | "holdsSibling" | "heldDownUntilMs"> & {
   /** All addresses of the same annotation, this one included. */
   readonly siblings: readonly Ip[];
+  /** What the pod's condition says of its holding addresses; undefined: it has none. */
+  readonly told: HolderCondition | undefined;
+};
+
+/** The condition `vip.galaxy.k8s.io/Holder` of a pod; `reason` is a CamelCase word. */
+export type HolderCondition = {
+  readonly isHolder: boolean;
+  readonly reason: string;
+  readonly message: string;
 };
 
 /** Something that somebody wrote and that does not count; the message names object, value and remedy. */
@@ -17,6 +26,15 @@ export type VipComplaint = {
   readonly reason: string;
   readonly message: string;
 };
+
+/** Tells pods whether they hold their addresses. */
+export interface PodConditions {
+  /** Writes the condition of this very pod; `gone`: it is not there any more. Rejections are WorldErrors. */
+  tell(
+    pod: { readonly id: PodId; readonly uid: string },
+    condition: HolderCondition,
+  ): Promise<"told" | "gone">;
+}
 
 /** Claims, pools and what may never be claimed, as last seen. */
 export interface VipClaims {

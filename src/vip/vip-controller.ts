@@ -5,6 +5,7 @@ import type { Ip } from "../core/ip.ts";
 import { podIdText } from "../core/owner.ts";
 import type {
   NodeLease,
+  VipClaimant,
   VipHolder,
   VipLook,
   VipParty,
@@ -49,6 +50,8 @@ type Judged = {
   readonly claimants: readonly VipClaimantFacts[];
   readonly rules: Pick<VipPool, "minReadyMs" | "lastResort">;
   readonly refusal: { readonly reason: string; readonly message: string } | undefined;
+  /** Whose claims were refused. */
+  readonly refused: readonly VipClaimant[];
 };
 
 /** Everything that one step is made from. */
@@ -226,6 +229,7 @@ export class VipController {
     const { clock, leadership, timers, vips } = this.#ports;
     if (!leadership.isLeader()) return undefined;
     const keeping = await this.#keep(ip);
+    if (keeping === "not yet") return clock.nowMs() + retryMs;
     // From here to the decision in one tick.
     const nowMs = clock.nowMs();
     const record = vips.get(ip);
@@ -450,7 +454,7 @@ export class VipController {
   }
 
   /** Takes the address out of allocation to pods once it is claimed. */
-  async #keep(ip: Ip): Promise<Keeping> {
+  async #keep(ip: Ip): Promise<Keeping | "not yet"> {
     const { addresses, claims, vips } = this.#ports;
     if (this.#kept.has(ip)) return { isKept: true, refusal: undefined };
     const world = { pools: claims.pools(), forbidden: claims.forbidden() };
@@ -461,8 +465,9 @@ export class VipController {
     const outcome = await addresses.keep(ip);
     if (outcome.kind === "kept") this.#kept.add(ip);
     // A new leader may not know the address space yet: that somebody holds it proves that it was kept.
-    const isHeld = outcome.kind === "busy" && vips.get(ip)?.holder !== undefined;
+    const isHeld = outcome.kind !== "in use" && vips.get(ip)?.holder !== undefined;
     if (outcome.kind === "kept" || isHeld) return { isKept: true, refusal: undefined };
+    if (outcome.kind === "not yet") return "not yet";
     return { isKept: false, refusal: refusalOf(ip, outcome) };
   }
 
@@ -474,15 +479,19 @@ export class VipController {
     let { refusal } = keeping;
     let rules: Judged["rules"] = { minReadyMs: 0, lastResort: "release" };
     const claimants: VipClaimantFacts[] = [];
+    const refused: VipClaimant[] = [];
     for (const claim of claims.claimsOf(ip)) {
-      const verdict = judgeClaim(ip, claim.pod.namespace, world);
-      if (verdict.kind === "rejected") refusal ??= verdict;
-      else if (keeping.isKept) {
+      const { nodeName, pod } = claim;
+      const verdict = judgeClaim(ip, pod.namespace, world);
+      if (verdict.kind === "rejected") {
+        refusal ??= verdict;
+        refused.push({ pod, nodeName, reason: verdict.reason });
+      } else if (keeping.isKept) {
         rules = verdict.pool;
         claimants.push(this.#withAgent(claim, ip, record, nowMs));
       }
     }
-    return { claimants, rules, refusal };
+    return { claimants, rules, refusal, refused };
   }
 
   #withAgent(
@@ -522,19 +531,18 @@ function partyOf({ pod, nodeName }: VipHolder): VipParty {
   return { pod, nodeName };
 }
 
-function refusalOf(ip: Ip, outcome: Exclude<KeepOutcome, { kind: "kept" }>): Judged["refusal"] {
-  return outcome.kind === "busy"
-    ? { reason: "AddressBusy", message: `${ip} is being changed; wait` }
-    : {
-        reason: "AddressInUse",
-        message: `${ip} belongs to ${outcome.by}; claim another address, or release this one`,
-      };
+function refusalOf(ip: Ip, outcome: KeepOutcome): Judged["refusal"] {
+  if (outcome.kind !== "in use") {
+    return { reason: "AddressBusy", message: `${ip} is being changed; wait` };
+  }
+  const message = `${ip} belongs to ${outcome.by}; claim another address, or release this one`;
+  return { reason: "AddressInUse", message };
 }
 
 /** What the record is to show. */
 function lookOf(move: VipMove, { record, judged, selection, standing }: StepFacts): VipLook {
   const { ip, holder } = record;
-  const { candidates } = selection;
+  const candidates = [...selection.candidates, ...judged.refused];
   const isHolding = move.kind === "wait" && standing.kind === "live" && record.release === "none";
   const holding = move.kind === "grant" ? move.to : isHolding ? holder : undefined;
   if (holding !== undefined && move.kind !== "grant" && record.foreignOwner !== undefined) {

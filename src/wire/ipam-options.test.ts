@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { formatCidr } from "../core/ip-range.ts";
 import type { IpamFlags } from "./ipam-options.ts";
 import {
   defaultFileConfig,
@@ -60,6 +61,10 @@ describe("parseIpamFlags", () => {
       poolNamespace: "",
       filterTimeoutMs: 4_500,
       bindTimeoutMs: 25_000,
+      servesVips: true,
+      vipReadsCalico: true,
+      vipRefused: [],
+      vipLeaseNamespace: "galaxy-vip",
       verbosity: 0,
     });
     assert.deepEqual(warningsOf(), []);
@@ -210,6 +215,19 @@ describe("parseIpamFlags", () => {
     assert.match(text, / {2}--leader-elect\n/);
     assert.match(text, / {2}--swagger: the API description comes/);
     assert.ok(text.split("\n").every((line) => line.length < 140));
+  });
+
+  test("--vip-refuse takes addresses and blocks, and nothing else", () => {
+    const parse = parseIpamFlags(["--vip-refuse=10.96.0.0/12, 2001:db8::1", "--vip=false"]);
+    assert.equal(parse.kind, "flags");
+    assert.deepEqual(parse.flags.vipRefused.map(formatCidr), ["10.96.0.0/12", "2001:db8::1/128"]);
+    assert.equal(parse.flags.servesVips, false);
+    const wrong = parseIpamFlags(["--vip-refuse=10.96.0.0/33"]);
+    assert.equal(wrong.kind, "invalid");
+    assert.match(
+      wrong.problems.join(),
+      /--vip-refuse=10\.96\.0\.0\/33: not addresses or CIDR blocks/,
+    );
   });
 
   test("--version is seen beside other flags", () => {

@@ -4,6 +4,9 @@
 // as Go's flag and pflag packages read them; a general command-line library reads `-v=4` or `-logtostderr` differently.
 // One table gives parsing, defaults and --help.
 
+import { parseIpNumber } from "../core/ip.ts";
+import type { Cidr } from "../core/ip-range.ts";
+import { parseCidr, singleAddressCidr } from "../core/ip-range.ts";
 import { parseJsonText } from "./json-text.ts";
 import type { JsonObject } from "./json-value.ts";
 import { asObject, quoteValue } from "./json-value.ts";
@@ -49,6 +52,14 @@ export type IpamFlags = {
   readonly poolNamespace: string;
   readonly filterTimeoutMs: number;
   readonly bindTimeoutMs: number;
+  /** Virtual addresses that pods claim are served. */
+  readonly servesVips: boolean;
+  /** Calico's annotation counts as a claim of virtual addresses. */
+  readonly vipReadsCalico: boolean;
+  /** Blocks and addresses that are never virtual ones. */
+  readonly vipRefused: readonly Cidr[];
+  /** Where the leases of nodes for virtual addresses are. */
+  readonly vipLeaseNamespace: string;
   /** klog's verbosity. */
   readonly verbosity: number;
 };
@@ -92,7 +103,7 @@ export const defaultFileConfig: IpamFileConfig = {
 /** Where the program without a cluster keeps its state unless told otherwise, in the folder in which it was started. */
 export const defaultStateFolder = "galaxy-state";
 
-type FlagType = "text" | "count" | "port" | "switch" | "duration";
+type FlagType = "text" | "count" | "port" | "switch" | "duration" | "blocks";
 type Flag = {
   readonly type: FlagType;
   readonly initial: string;
@@ -230,6 +241,27 @@ const table = {
     help: "most changes of addresses that stay known; 0 keeps none",
   },
 
+  vip: {
+    type: "switch",
+    initial: "true",
+    help: "serve virtual addresses that pods claim by annotation; without a VIPPool nothing is served",
+  },
+  "vip-calico-annotation": {
+    type: "switch",
+    initial: "true",
+    help: "cni.projectcalico.org/floatingIPs of pods counts as a claim of virtual addresses",
+  },
+  "vip-refuse": {
+    type: "blocks",
+    initial: "",
+    help: "what is never a virtual address: the service CIDR before Kubernetes 1.33, pod CIDRs that nodes do not say",
+  },
+  "vip-lease-namespace": {
+    type: "text",
+    initial: "galaxy-vip",
+    help: "namespace of the nodes' leases for virtual addresses and of nothing else; made when it is missing",
+  },
+
   swagger: {
     type: "switch",
     initial: "false",
@@ -347,6 +379,7 @@ function valueProblem(type: FlagType, value: string): string | undefined {
     port: /^[0-9]{1,5}$/.test(value) && Number(value) <= 65_535,
     switch: parseSwitch(value) !== undefined,
     duration: parseDurationMs(value) !== undefined,
+    blocks: parseBlocks(value) !== undefined,
   };
   return fits[type] ? undefined : expectations[type];
 }
@@ -357,6 +390,7 @@ const expectations: Readonly<Record<FlagType, string>> = {
   port: "not a port from 0 (any free one) to 65535",
   switch: "neither true nor false",
   duration: "not a duration such as 500ms, 15s or 1m30s",
+  blocks: "not addresses or CIDR blocks with commas, such as 10.96.0.0/12,192.0.2.1",
 };
 
 /** The words that Go's strconv.ParseBool takes. */
@@ -422,8 +456,27 @@ function toFlags(given: ReadonlyMap<FlagName, string>): IpamFlags {
     poolNamespace: text("pool-namespace"),
     filterTimeoutMs: durationMs("filter-timeout"),
     bindTimeoutMs: durationMs("bind-timeout"),
+    servesVips: parseSwitch(text("vip")) ?? true,
+    vipReadsCalico: parseSwitch(text("vip-calico-annotation")) ?? true,
+    vipRefused: parseBlocks(text("vip-refuse")) ?? [],
+    vipLeaseNamespace: text("vip-lease-namespace"),
     verbosity: number("v"),
   };
+}
+
+/** Addresses and CIDR blocks with commas between them; undefined when one cannot be read. */
+function parseBlocks(text: string): readonly Cidr[] | undefined {
+  const blocks = text
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "")
+    .map((each) => {
+      if (each.includes("/")) return parseCidr(each);
+      const value = parseIpNumber(each);
+      return value === undefined ? undefined : singleAddressCidr(value);
+    });
+  const readable = blocks.filter((block) => block !== undefined);
+  return readable.length === blocks.length ? readable : undefined;
 }
 
 function contradictionsOf(flags: IpamFlags): string[] {
@@ -487,6 +540,7 @@ function helpText(): string {
       port: " port",
       switch: "",
       duration: " duration",
+      blocks: " list",
     };
     lines.push(`  --${name}${sign[flag.type]}`);
     const initial = flag.initial === "" ? "" : ` (default ${flag.initial})`;

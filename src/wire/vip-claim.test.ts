@@ -99,6 +99,12 @@ test("a pod's addresses, readiness and end are read from its status", () => {
         { type: "Ready", status: "True", lastTransitionTime: "2023-11-14T22:13:20Z" },
         { type: "Initialized", status: "False" },
         { type: "vip.galaxy.k8s.io/Probe", status: "False" },
+        {
+          type: "vip.galaxy.k8s.io/Holder",
+          status: "True",
+          reason: "Holds",
+          message: "it holds 192.0.2.50",
+        },
       ],
     },
   };
@@ -108,6 +114,7 @@ test("a pod's addresses, readiness and end are read from its status", () => {
     ready: { isTrue: true, sinceMs: 1_700_000_000_000 },
     probe: { isTrue: false, sinceMs: 0 },
     terminatingSinceMs: Date.UTC(2025, 11, 31, 23, 59, 30),
+    holder: { isHolder: true, reason: "Holds", message: "it holds 192.0.2.50" },
     nodeName: "n1",
   });
 });
@@ -119,6 +126,7 @@ test("a pod of which nothing is known is not ready and has no address", () => {
     ready: { isTrue: false, sinceMs: 0 },
     probe: undefined,
     terminatingSinceMs: undefined,
+    holder: undefined,
     nodeName: "",
   });
 });

@@ -193,6 +193,10 @@ export type VipPodFacts = {
   readonly probe: VipCondition | undefined;
   /** When its deletion was asked for; undefined: it was not. */
   readonly terminatingSinceMs: number | undefined;
+  /** What its condition {@link vipHolderCondition} says; undefined: it has none. */
+  readonly holder:
+    | { readonly isHolder: boolean; readonly reason: string; readonly message: string }
+    | undefined;
   readonly nodeName: string;
 };
 
@@ -211,7 +215,18 @@ export function parseVipPod(json: unknown): VipPodFacts {
     ready: conditionOf(json, "Ready") ?? { isTrue: false, sinceMs: 0 },
     probe: conditionOf(json, vipProbeCondition),
     terminatingSinceMs: deletionAskedMs(json),
+    holder: readHolderCondition(json),
     nodeName: textAt(json, "spec", "nodeName") ?? "",
+  };
+}
+
+function readHolderCondition(json: unknown): VipPodFacts["holder"] {
+  const condition = conditionObject(json, vipHolderCondition);
+  if (condition === undefined) return undefined;
+  return {
+    isHolder: textAt(condition, "status") === "True",
+    reason: textAt(condition, "reason") ?? "",
+    message: textAt(condition, "message") ?? "",
   };
 }
 
@@ -254,12 +269,16 @@ export function parseVipNode(json: unknown): VipNodeFacts | undefined {
 }
 
 function conditionOf(json: unknown, type: string): VipCondition | undefined {
-  const condition = asList(valueAt(json, "status", "conditions")).find(
-    (each) => textAt(each, "type") === type,
-  );
+  const condition = conditionObject(json, type);
   if (condition === undefined) return undefined;
   return {
     isTrue: textAt(condition, "status") === "True",
     sinceMs: parseTimeMs(valueAt(condition, "lastTransitionTime")) ?? 0,
   };
+}
+
+function conditionObject(json: unknown, type: string): unknown {
+  return asList(valueAt(json, "status", "conditions")).find(
+    (each) => textAt(each, "type") === type,
+  );
 }

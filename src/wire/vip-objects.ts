@@ -11,10 +11,9 @@ import type {
   VipLoss,
   VipParty,
   VipRecord,
-  VipState,
   VipTransition,
 } from "../core/vip.ts";
-import { newVipRecord } from "../core/vip.ts";
+import { newVipRecord, vipStates } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
 import { floatingIpName, parseFloatingIpName } from "./crd.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
@@ -167,8 +166,6 @@ function formatHolder({ pod, podUid, podIp, nodeName, session }: VipHolder) {
 /** Keeps a FloatingVIP that was deleted by hand until nobody answers for it. */
 export const vipFinalizer = `vip.${galaxyGroup}/holder`;
 
-const states: readonly VipState[] = ["Held", "Moving", "Unheld", "Conflict", "Rejected"];
-
 /**
  * Reads a FloatingVIP. Undefined when the name is no address, or when what exclusivity rests on (epoch, release, holder) is there and cannot
  * be understood: then nobody may be granted it and nobody may answer for it.
@@ -208,7 +205,7 @@ export function parseFloatingVip(json: unknown): VipRecord | undefined {
 
 function readLook(status: unknown): VipLook {
   return {
-    state: states.find((state) => state === textAt(status, "state")) ?? "Unheld",
+    state: vipStates.find((state) => state === textAt(status, "state")) ?? "Unheld",
     reason: textAt(status, "reason") ?? "",
     message: textAt(status, "message") ?? "",
     candidates: asList(valueAt(status, "candidates")).map((each) => ({
@@ -344,7 +341,7 @@ export const floatingVipCrd = definition(
         properties: {
           epoch: { type: "integer", format: "int64", minimum: 0 },
           release: { type: "string", enum: ["none", "wanted", "done"] },
-          state: { type: "string", enum: states },
+          state: { type: "string", enum: vipStates },
           reason: text,
           message: text,
           since: { ...text, format: "date-time" },

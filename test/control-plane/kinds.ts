@@ -223,6 +223,7 @@ export const events: Kind<KubeEvent> = kind("v1", "Event", "events");
 export const deployments: Kind<Deployment> = kind("apps/v1", "Deployment", "deployments");
 export const replicaSets: Kind<ReplicaSet> = kind("apps/v1", "ReplicaSet", "replicasets");
 export const statefulSets: Kind<StatefulSet> = kind("apps/v1", "StatefulSet", "statefulsets");
+export const daemonSets: Kind = kind("apps/v1", "DaemonSet", "daemonsets");
 export const leases: Kind<Lease> = kind("coordination.k8s.io/v1", "Lease", "leases");
 export const customResourceDefinitions: Kind<CustomResourceDefinition> = kind(
   "apiextensions.k8s.io/v1",

@@ -61,6 +61,8 @@ export type WriteRequest = {
   readonly timeLimitMs?: number;
   /** Not held back by the rate limit: the leader's lease must not wait behind its own load. */
   readonly isUrgent?: boolean;
+  /** A patch merges lists by their keys (built-in kinds only), instead of replacing them. */
+  readonly mergesLists?: boolean;
 };
 
 /** A read; `path` carries the query. */
@@ -124,6 +126,11 @@ export class ApiClient {
     });
     this.#timeLimitMs = options.timeLimitMs ?? 8000;
     this.listTimeLimitMs = options.listTimeLimitMs ?? 60_000;
+  }
+
+  /** Name or address of the API server, without port. */
+  get serverName(): string {
+    return this.#hostname;
   }
 
   /** Aborted by {@link close}: loops over this client end with it. */
@@ -191,7 +198,7 @@ export class ApiClient {
       method: request.method,
       path: request.path,
       body: JSON.stringify(request.body),
-      contentType: request.method === "PATCH" ? "application/merge-patch+json" : "application/json",
+      contentType: contentTypeOf(request),
       tried: request.tried,
       isLarge: false,
     };
@@ -455,6 +462,13 @@ export function parseAnswer(text: string, tried: string, isWrite: boolean): unkn
       cause,
     });
   }
+}
+
+function contentTypeOf({ mergesLists, method }: WriteRequest): string {
+  if (method !== "PATCH") return "application/json";
+  return mergesLists === true
+    ? "application/strategic-merge-patch+json"
+    : "application/merge-patch+json";
 }
 
 /** A part of a path; names come from objects and must not be able to leave their place. */

@@ -27,7 +27,7 @@ import {
 } from "../../wire/workload.ts";
 import { type ApiClient, segment } from "./api-client.ts";
 import { CustomWorkloads } from "./custom-workloads.ts";
-import type { ListWatch, ListWatchTimes } from "./list-watch.ts";
+import type { ListWatch, ListWatchListener, ListWatchTimes } from "./list-watch.ts";
 import { nameKeyOf, namespacedKeyOf, WatchCache } from "./watch-cache.ts";
 
 /** A ReplicaSet: whose it is, and how many pods it wants when it is nobody's. */
@@ -47,6 +47,12 @@ export type KubernetesClusterViewOptions = {
   readonly client: ApiClient;
   readonly log: Log;
   readonly times?: ListWatchTimes;
+  /** Told of all pods and workloads as they come; for those who would need a watch of their own otherwise. */
+  readonly alsoTells?: {
+    readonly pods: ListWatchListener;
+    readonly deployments: ListWatchListener;
+    readonly statefulSets: ListWatchListener;
+  };
   /** Told of a pod whose annotations ask for what only a float IP has, while it asks for none. */
   readonly policyIgnored?: (pod: PodId & { readonly uid: string }, problem: string) => void;
 };
@@ -75,6 +81,7 @@ export class KubernetesClusterView implements ClusterView {
     this.#pods = new WatchCache<PodFacts>({
       ...common,
       collection: { path: "/api/v1/pods", what: "pods" },
+      alsoTells: options.alsoTells?.pods,
       keyOf: namespacedKeyOf,
       project: (object) => {
         const pod = parsePod(object);
@@ -95,8 +102,9 @@ export class KubernetesClusterView implements ClusterView {
       project: parseNode,
       changed: () => this.#tell({ kind: "nodes" }),
     });
-    this.#deployments = this.#watchBuiltIn(common, "deployment");
-    this.#statefulSets = this.#watchBuiltIn(common, "statefulset");
+    const { alsoTells } = options;
+    this.#deployments = this.#watchBuiltIn(common, "deployment", alsoTells?.deployments);
+    this.#statefulSets = this.#watchBuiltIn(common, "statefulset", alsoTells?.statefulSets);
     this.#replicaSets = new WatchCache<ReplicaSetFacts>({
       ...common,
       collection: { path: "/apis/apps/v1/replicasets", what: "replicasets" },
@@ -232,11 +240,13 @@ export class KubernetesClusterView implements ClusterView {
   #watchBuiltIn(
     common: KubernetesClusterViewOptions,
     type: "deployment" | "statefulset",
+    alsoTells: ListWatchListener | undefined,
   ): WatchCache<WorkloadState> {
     const { plural, parse } = builtIns[type];
     return new WatchCache<WorkloadState>({
       ...common,
       collection: { path: `/apis/apps/v1/${plural}`, what: plural },
+      alsoTells,
       keyOf: namespacedKeyOf,
       project: parse,
       changed: (key) =>

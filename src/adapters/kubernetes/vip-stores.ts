@@ -15,6 +15,7 @@
 
 import type { Ip } from "../../core/ip.ts";
 import type { NodeLease, VipRecord } from "../../core/vip.ts";
+import type { ObjectRef } from "../../ports/event-recorder.ts";
 import type { Log } from "../../ports/log.ts";
 import type {
   NodeLeaseStore,
@@ -39,6 +40,35 @@ const leaseLimitMs = 1_000;
 
 /** Time limit of one request about a record. */
 const recordLimitMs = 2_000;
+
+/**
+ * Makes a namespace that is missing. Without the right to, it goes on and says so: somebody else may make it.
+ * Rejects with WorldErrors as the client does.
+ */
+export async function ensureNamespace(options: {
+  readonly client: ApiClient;
+  readonly log: Log;
+  readonly name: string;
+}): Promise<void> {
+  const { client, log, name } = options;
+  const tried = `create namespace ${name}`;
+  try {
+    const found = await client.read({ path: `/api/v1/namespaces/${segment(name)}`, tried });
+    if (found.kind === "found") return;
+    await client.write({
+      method: "POST",
+      path: "/api/v1/namespaces",
+      body: { apiVersion: "v1", kind: "Namespace", metadata: { name } },
+      tried,
+    });
+    log.info("namespace created", { name });
+  } catch (error) {
+    if (!(error instanceof WorldError) || error.code !== "API_FORBIDDEN") throw error;
+    log.warn("the namespace of the nodes' leases cannot be read or made; nodes need it to join", {
+      reason: error.message,
+    });
+  }
+}
 
 /** What a store needs. */
 export type VipStoreOptions = {
@@ -152,6 +182,7 @@ class SeenObjects<Key extends string, T extends { readonly version: string }> {
 export class KubernetesVipStore implements VipStore {
   readonly #client: ApiClient;
   readonly #seen: SeenObjects<Ip, VipRecord>;
+  readonly #uids = new Map<Ip, string>();
 
   constructor(options: VipStoreOptions) {
     this.#client = options.client;
@@ -161,8 +192,19 @@ export class KubernetesVipStore implements VipStore {
       // The name alone says the address: an object that cannot be understood is shown as none, so that nobody answers for it.
       keyOfObject: (object) =>
         parseFloatingVip({ metadata: { name: textAt(object, "metadata", "name") } })?.ip,
-      parse: parseFloatingVip,
+      parse: (object) => this.#parse(object),
     });
+  }
+
+  /** What an event about the address refers to. */
+  refOf(ip: Ip): ObjectRef {
+    return {
+      apiVersion: "galaxy.k8s.io/v1alpha1",
+      kind: "FloatingVIP",
+      namespace: "",
+      name: floatingIpName(ip),
+      uid: this.#uids.get(ip) ?? "",
+    };
   }
 
   /** Begins to watch; returns at once. */
@@ -277,8 +319,15 @@ export class KubernetesVipStore implements VipStore {
     return this.#client.write({ ...request, timeLimitMs: recordLimitMs, isUrgent: true });
   }
 
+  #parse(object: unknown): VipRecord | undefined {
+    const record = parseFloatingVip(object);
+    const uid = textAt(object, "metadata", "uid");
+    if (record !== undefined && uid !== undefined) this.#uids.set(record.ip, uid);
+    return record;
+  }
+
   #keep(text: string, tried: string): VipRecord {
-    const record = parseFloatingVip(parseAnswer(text, tried, true));
+    const record = this.#parse(parseAnswer(text, tried, true));
     if (record === undefined || record.version === "") throw unreadable(tried, "FloatingVIP", true);
     this.#seen.put(record);
     return record;

@@ -1,7 +1,7 @@
 // The projected objects of one collection, kept current by a list-watch. Keeps what `project` returns and nothing of the object.
 
 import { isDeepStrictEqual } from "node:util";
-import { ListWatch, type ListWatchOptions } from "./list-watch.ts";
+import { ListWatch, type ListWatchListener, type ListWatchOptions } from "./list-watch.ts";
 
 /** What a cache needs; `client`, `log`, `collection` and `times` are those of the list-watch. */
 export type WatchCacheOptions<Value> = Omit<ListWatchOptions, "listener" | "tellsLists"> & {
@@ -13,6 +13,8 @@ export type WatchCacheOptions<Value> = Omit<ListWatchOptions, "listener" | "tell
   readonly changed: (key: string, after: Value | undefined, before: Value | undefined) => void;
   /** Told after each whole list. */
   readonly listed?: () => void;
+  /** Told of all that the watch shows, whole, before it is projected: one watch serves two readers. */
+  readonly alsoTells?: ListWatchListener | undefined;
 };
 
 /** A map of projected objects. Changes that do not alter the projection are not told. */
@@ -25,6 +27,7 @@ export class WatchCache<Value> {
 
   constructor(options: WatchCacheOptions<Value>) {
     this.#options = options;
+    const { alsoTells } = options;
     this.watch = new ListWatch({
       client: options.client,
       log: options.log,
@@ -32,14 +35,22 @@ export class WatchCache<Value> {
       ...(options.times === undefined ? {} : { times: options.times }),
       listener: {
         listBegins: () => {
+          alsoTells?.listBegins();
           this.#listing = new Set();
         },
-        seen: (object) => this.#seen(object),
+        seen: (object) => {
+          alsoTells?.seen(object);
+          this.#seen(object);
+        },
         deleted: (object) => {
+          alsoTells?.deleted(object);
           const key = options.keyOf(object);
           if (key !== undefined) this.#put(key, undefined);
         },
-        listEnds: () => this.#listEnds(),
+        listEnds: () => {
+          alsoTells?.listEnds();
+          this.#listEnds();
+        },
       },
     });
   }

@@ -1,11 +1,13 @@
 // The Metrics port on prom-client, and the gauges that are read when somebody scrapes. Labels are few and bounded: never an
-// address, pod or workload. Does not serve HTTP; adapters/http asks for the text.
+// address, pod or workload, but for who holds which virtual address, of which there are few. Does not serve HTTP; adapters/http asks for the text.
 
 import type { GaugeConfiguration } from "prom-client";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { formatCidr } from "../../core/ip-range.ts";
 import { firstAddressText } from "../../core/subnets.ts";
 import type { SubnetUsage } from "../../core/usage.ts";
+import type { VipRecord } from "../../core/vip.ts";
+import { vipStates } from "../../core/vip.ts";
 import type { CounterName, Metrics, TimerName } from "../../ports/metrics.ts";
 
 /** What is read at each scrape. Each is quick and does no I/O. */
@@ -37,6 +39,8 @@ const counters: Record<CounterName, { help: string; labels: readonly string[] }>
     help: "Rollouts that wait for ever because the set of addresses is fixed",
     labels: [],
   },
+  vip_transitions: { help: "Moves of virtual addresses", labels: ["reason"] },
+  vip_conflicts: { help: "Virtual addresses that another machine was seen to claim", labels: [] },
   api_errors: { help: "Failed requests to the API server", labels: ["code"] },
 };
 
@@ -58,6 +62,11 @@ const histograms: Record<TimerName, { name: string; help: string; buckets: numbe
     name: "galaxy_reclaim_latency_seconds",
     help: "From hearing that a pod is gone to its addresses being released or reserved",
     buckets: longBuckets,
+  },
+  vip_gap: {
+    name: "galaxy_vip_gap_seconds",
+    help: "From what made a virtual address move until the new node answered",
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 3.5, 4, 4.5, 6, 10, 30],
   },
   resync_duration: {
     name: "galaxy_resync_duration_seconds",
@@ -196,6 +205,40 @@ export class PrometheusMetrics implements Metrics {
         }
       },
     });
+  }
+
+  /** Adds what is known of virtual addresses at each scrape. To be called once, where there are any. */
+  addVipGauges(records: () => readonly VipRecord[]): void {
+    const holderLabels = ["address", "namespace", "pod", "node"] as const;
+    this.#registry.registerMetric(
+      new Gauge({
+        name: "galaxy_vip_holder_info",
+        help: "1 for the pod that holds a virtual address",
+        labelNames: [...holderLabels],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const { holder, ip } of records()) {
+            if (holder === undefined) continue;
+            const { namespace, name } = holder.pod;
+            this.set({ address: ip, namespace, pod: name, node: holder.nodeName }, 1);
+          }
+        },
+      }),
+    );
+    this.#registry.registerMetric(
+      new Gauge({
+        name: "galaxy_vips",
+        help: "Virtual addresses by state",
+        labelNames: ["state"],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const state of vipStates) this.set({ state }, 0);
+          for (const { look } of records()) this.inc({ state: look.state });
+        },
+      }),
+    );
   }
 
   /** All metrics in Prometheus' text format; `contentType` goes with it. */

@@ -85,6 +85,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     binder: cluster.binder,
     events: cluster.recorder,
     leadership: new SoleLeader(identity),
+    vips: undefined,
     history:
       flags.historyChanges === 0
         ? new MemoryHistoryStore({ bounds, clock })
@@ -106,6 +107,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     },
     whenRecordsAreKnown: () => Promise.resolve(),
     whenClusterIsKnown: () => Promise.resolve(),
+    whenVipsAreKnown: () => Promise.resolve(),
     startElection: parts.startLeading,
     serve: async (doors, stopping) => {
       extender = new HttpExtender({

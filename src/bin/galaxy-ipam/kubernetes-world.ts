@@ -2,6 +2,7 @@
 
 import { KubernetesAccessReview } from "../../adapters/kubernetes/access-review.ts";
 import { KubernetesAllocationStore } from "../../adapters/kubernetes/allocation-store.ts";
+import type { ApiAccess } from "../../adapters/kubernetes/api-access.ts";
 import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
 import { KubernetesClusterView } from "../../adapters/kubernetes/cluster-view.ts";
 import { ConfigMapSource } from "../../adapters/kubernetes/config-source.ts";
@@ -12,12 +13,23 @@ import { KubernetesHistoryStore } from "../../adapters/kubernetes/history-store.
 import { LeaderLabel } from "../../adapters/kubernetes/leader-label.ts";
 import { LeaseElection } from "../../adapters/kubernetes/lease-election.ts";
 import { KubernetesPodBinder } from "../../adapters/kubernetes/pod-binder.ts";
+import { KubernetesPodConditions } from "../../adapters/kubernetes/pod-conditions.ts";
 import { KubernetesPoolStore } from "../../adapters/kubernetes/pool-store.ts";
+import { KubernetesVipClaims } from "../../adapters/kubernetes/vip-claims.ts";
+import {
+  ensureNamespace,
+  KubernetesNodeLeaseStore,
+  KubernetesVipStore,
+} from "../../adapters/kubernetes/vip-stores.ts";
 import { MemoryHistoryStore } from "../../adapters/memory/history-store.ts";
 import { SoleLeader } from "../../adapters/system/sole-leader.ts";
 import { WatchedFile } from "../../adapters/system/watched-file.ts";
+import { formatCidr } from "../../core/ip-range.ts";
 import { parseFloatingIpConfig } from "../../wire/floatingip-config.ts";
-import type { World, WorldParts } from "./world.ts";
+import type { VipWorld, World, WorldParts } from "./world.ts";
+
+/** Connections of virtual addresses to the API server: fewer than float IPs have, so that a storm of moves leaves it to them. */
+const vipConnections = 32;
 
 /** @throws WorldError KUBECONFIG_UNUSABLE */
 export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
@@ -43,9 +55,11 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     clock,
     namespace: flags.poolNamespace,
   });
+  const vips = flags.servesVips ? openVips(parts, access) : undefined;
   const cluster = new KubernetesClusterView({
     client,
     log,
+    ...(vips === undefined ? {} : { alsoTells: vips.listeners }),
     policyIgnored: ({ namespace, name, uid }, message) => {
       if (!leadership.isLeader()) return;
       metrics.count("bad_input", { input: "annotation" });
@@ -105,18 +119,27 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
         ? new MemoryHistoryStore({ bounds, clock })
         : new KubernetesHistoryStore({ client, log, clock, leadership, identity, bounds }),
     accessReview: new KubernetesAccessReview({ client, log }),
-    watches: () => [...cluster.watches(), store.watchState, pools.watchState],
+    vips: vips?.world,
+    watches: () => [
+      ...cluster.watches(),
+      store.watchState,
+      pools.watchState,
+      ...(vips?.watches() ?? []),
+    ],
     electionProblem: () => election?.problem,
     configurationProblem: () => configuration.problem(),
     prepare: async () => {
       await ensureCrds({ client, log });
+      if (vips !== undefined) await ensureNamespace({ client, log, name: flags.vipLeaseNamespace });
     },
     follow: () => {
       for (const part of [store, pools, cluster]) part.start();
+      vips?.start();
     },
     startConfiguration: () => configuration.start(),
     whenRecordsAreKnown: () => Promise.all([store.whenSynced(), pools.whenSynced()]),
     whenClusterIsKnown: () => cluster.whenSynced(),
+    whenVipsAreKnown: () => Promise.all([cluster.whenSynced(), vips?.whenSynced()]),
     startElection: () => {
       if (election === undefined) parts.startLeading();
       else election.start();
@@ -129,7 +152,58 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     stop: async () => {
       await configuration.stop();
       for (const part of [cluster, pools, store]) part.stop();
+      vips?.stop();
       await events.stop();
+    },
+    close: () => {
+      client.close();
+      vips?.close();
+    },
+  };
+}
+
+/** Virtual addresses, over a client of their own: neither waits for the other's connections or limits. */
+function openVips({ flags, log, version }: WorldParts, access: ApiAccess) {
+  const client = new ApiClient({
+    access,
+    requestsPerSecond: flags.kubeApiQps,
+    burst: flags.kubeApiBurst,
+    maxConnections: vipConnections,
+    userAgent: `galaxy-ipam/${version}`,
+  });
+  const vips = new KubernetesVipStore({ client, log });
+  const leases = new KubernetesNodeLeaseStore({ client, log, namespace: flags.vipLeaseNamespace });
+  const claims = new KubernetesVipClaims({
+    client,
+    log,
+    readsCalico: flags.vipReadsCalico,
+    refused: flags.vipRefused.map((cidr) => ({
+      range: cidr.range,
+      what: `in ${formatCidr(cidr)} of --vip-refuse`,
+    })),
+  });
+  const own = [vips, leases, claims];
+  const world: VipWorld = {
+    vips,
+    leases,
+    claims,
+    conditions: new KubernetesPodConditions(client),
+    refOf: (ip) => vips.refOf(ip),
+  };
+  return {
+    world,
+    listeners: {
+      pods: claims.podListener,
+      deployments: claims.workloadListener("apps/v1", "Deployment"),
+      statefulSets: claims.workloadListener("apps/v1", "StatefulSet"),
+    },
+    watches: () => [vips.watchState, leases.watchState, ...claims.watches()],
+    start: () => {
+      for (const part of own) part.start();
+    },
+    whenSynced: () => Promise.all(own.map((part) => part.whenSynced())),
+    stop: () => {
+      for (const part of own) part.stop();
     },
     close: () => client.close(),
   };

@@ -3,17 +3,20 @@
 
 import type { Route } from "../../adapters/http/api/route.ts";
 import type { PrometheusMetrics } from "../../adapters/metrics/prometheus-metrics.ts";
+import type { Ip } from "../../core/ip.ts";
 import type { IpamService } from "../../ipam/ipam-service.ts";
 import type { AccessReview } from "../../ports/access-review.ts";
 import type { AllocationStore } from "../../ports/allocation-store.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ClusterView } from "../../ports/cluster-view.ts";
-import type { EventRecorder } from "../../ports/event-recorder.ts";
+import type { EventRecorder, ObjectRef } from "../../ports/event-recorder.ts";
 import type { HistoryStore } from "../../ports/history-store.ts";
 import type { Leadership } from "../../ports/leadership.ts";
 import type { Log } from "../../ports/log.ts";
 import type { PodBinder } from "../../ports/pod-binder.ts";
 import type { PoolStore } from "../../ports/pool-store.ts";
+import type { PodConditions, VipClaims } from "../../ports/vip-claims.ts";
+import type { NodeLeaseStore, VipStore } from "../../ports/vip-store.ts";
 import type { IpamFileConfig, IpamFlags } from "../../wire/ipam-options.ts";
 
 /** What a world is made from. */
@@ -52,6 +55,15 @@ export type Watch = {
   readonly problem: string | undefined;
 };
 
+/** Where virtual addresses are claimed and kept. */
+export type VipWorld = {
+  readonly vips: VipStore;
+  readonly leases: NodeLeaseStore;
+  readonly claims: VipClaims;
+  readonly conditions: PodConditions;
+  readonly refOf: (ip: Ip) => ObjectRef;
+};
+
 /** The world from its opening to its end. Verbs are called once, in the order in which they stand here. */
 export interface World {
   readonly kind: "kubernetes" | "embedded";
@@ -61,6 +73,8 @@ export interface World {
   readonly binder: PodBinder;
   readonly events: EventRecorder;
   readonly leadership: Leadership;
+  /** Undefined where virtual addresses are not served. */
+  readonly vips: VipWorld | undefined;
   /** Where it is kept who had which address when. */
   readonly history: HistoryStore;
   /** Who knows the users of the API; undefined where there are none. */
@@ -84,6 +98,8 @@ export interface World {
   startConfiguration(): Promise<void>;
   whenRecordsAreKnown(): Promise<unknown>;
   whenClusterIsKnown(): Promise<unknown>;
+  /** Resolves when claims, records and leases of virtual addresses are read. */
+  whenVipsAreKnown(): Promise<unknown>;
   /** Begins to lead, or to try to. */
   startElection(): void;
   /**
