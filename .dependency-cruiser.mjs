@@ -199,21 +199,12 @@ export default {
     },
     {
       name: "source-is-used-by-source",
-      // The in-memory adapters are the fakes of the tests and the simulator: no program needs to use them. The controller and the agent of
-      // virtual addresses, their claims on the wire and their place in the address space are driven by sim/vip; the two programs use them
-      // when the adapters of the API server and of nftables are there, and these exceptions go.
+      // The in-memory adapters are the fakes of the tests and the simulator: no program needs to use them.
       comment: "A file of src that no program reaches is kept alive by its test only.",
       severity: "error",
       module: {
         path: "^src/",
-        pathNot: [
-          TEST_FILE,
-          "^src/bin/",
-          "^src/adapters/memory/",
-          "^src/vip/vip-(agent|controller)[.]ts$",
-          "^src/wire/vip-(claim|objects)[.]ts$",
-          "^src/ipam/vip-addresses[.]ts$",
-        ],
+        pathNot: [TEST_FILE, "^src/bin/", "^src/adapters/memory/"],
         numberOfDependentsLessThan: 1,
       },
       from: { path: "^src/", pathNot: TEST_FILE },
