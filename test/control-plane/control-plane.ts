@@ -64,6 +64,13 @@ export type SchedulerOptions = {
   readonly clientQps?: number;
   /** Longest pause before a pod is tried again; 2 by default (Kubernetes: 10). */
   readonly maxBackoffSeconds?: number;
+  /**
+   * What an operator wrote, in place of what the options above say: members of a KubeSchedulerConfiguration, or the whole of an old Policy
+   * (Kubernetes up to 1.22).
+   */
+  readonly written?:
+    | { readonly kind: "configuration"; readonly members: Readonly<Record<string, unknown>> }
+    | { readonly kind: "policy"; readonly policy: unknown };
 };
 
 export type ProgramName = "etcd" | "kube-apiserver" | "kube-controller-manager" | "kube-scheduler";
@@ -261,9 +268,14 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     const kubeconfig = kubeconfigOf("system:kube-scheduler");
     // Old schedulers insist on a port without TLS, by default one fixed port on all addresses.
     const plain = `127.0.0.1:${await freePort()}`;
+    const { written } = scheduler;
+    const policy = join(folder, "scheduler-policy.json");
     await writeJson(config, schedulerConfiguration({ version, kubeconfig, plain }, scheduler));
+    if (written?.kind === "policy") await writeJson(policy, written.policy);
     const program = start("kube-scheduler", binaries.kubeScheduler, [
-      `--config=${config}`,
+      ...(written?.kind === "policy"
+        ? [`--policy-config-file=${policy}`, `--kubeconfig=${kubeconfig}`, "--port=0"]
+        : [`--config=${config}`]),
       "--leader-elect=false",
       "--bind-address=127.0.0.1",
       `--secure-port=${port}`,
@@ -363,6 +375,7 @@ function schedulerConfiguration(
     podInitialBackoffSeconds: 1,
     podMaxBackoffSeconds: options.maxBackoffSeconds ?? 2,
     extenders: options.extenderUrl === undefined ? [] : [extender(options.extenderUrl, options)],
+    ...(options.written?.kind === "configuration" ? options.written.members : {}),
   };
 }
 

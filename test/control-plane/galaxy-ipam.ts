@@ -39,6 +39,8 @@ export async function startGalaxyIpam(options: {
   /** The same ports as an earlier process. */
   readonly port?: number;
   readonly apiPort?: number;
+  /** Further variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }): Promise<GalaxyIpam> {
   const folder = mkdtempSync(join(tmpdir(), "galaxy-ipam-"));
   removeAtExit(folder);
@@ -57,6 +59,7 @@ export async function startGalaxyIpam(options: {
       ...(options.flags ?? []),
     ],
     logFile,
+    ...(options.env === undefined ? {} : { env: options.env }),
   });
   const url = `http://127.0.0.1:${port}`;
   const apiUrl = `http://127.0.0.1:${apiPort}`;
