@@ -4,6 +4,7 @@
 import type { Ip } from "../core/ip.ts";
 import type { IpRange } from "../core/ip-range.ts";
 import type { VipPorts } from "../core/vip.ts";
+import type { ForbiddenRange } from "../core/vip-holder.ts";
 
 /** How an address is made known: to neighbours on interfaces that match a pattern such as `eth*`, or to a routing daemon. */
 export type VipWay =
@@ -31,6 +32,8 @@ export type VipPlace =
 export interface VipNetwork {
   /** Removes what an earlier process left, except for these addresses. */
   start(kept: readonly Ip[]): Promise<void>;
+  /** What this node knows that nobody may claim: its own addresses, and the gateways of its routes. As last seen. */
+  neverClaimed(): readonly ForbiddenRange[];
   /**
    * Puts addresses where they are and looks that it is so; undefined forgets one.
    * @returns those that could not be put there, with a sentence that says why and what to do

@@ -85,7 +85,10 @@ export class VipNode implements VipHost {
     const { ip, holder } = record;
     if (holder === undefined) return undefined;
     const verdict = judgeClaim(ip, holder.pod.namespace, this.#world());
-    if (verdict.kind === "rejected") return verdict.message;
+    if (verdict.kind === "rejected") {
+      this.#complain(ip, verdict.message);
+      return verdict.message;
+    }
     const claim = this.#claimOf(record);
     if (claim === undefined) {
       return `no pod ${podIdText(holder.pod)} with uid ${holder.podUid} on this node claims ${ip}; wait, or look at the pod`;
@@ -136,8 +139,9 @@ export class VipNode implements VipHost {
   }
 
   #world() {
-    const { claims } = this.#ports;
-    return { pools: claims.pools(), forbidden: claims.forbidden() };
+    const { claims, network } = this.#ports;
+    const forbidden = [...network.neverClaimed(), ...claims.forbidden()];
+    return { pools: claims.pools(), forbidden };
   }
 
   #claimOf({ ip, holder }: VipRecord): VipClaim | undefined {

@@ -130,7 +130,7 @@ export class NftVipGate implements VipGate {
     return { kind: "open" };
   }
 
-  async #close(ips: readonly Ip[]): Promise<void> {
+  async close(ips: readonly Ip[]): Promise<void> {
     if (ips.length > 0) await this.#inTurn(() => this.#close(ips));
   }
 

@@ -5,6 +5,7 @@ import type { Ip } from "../../core/ip.ts";
 import { familyOf, ipFromNumber, ipToNumber, parseIp } from "../../core/ip.ts";
 import type { IpRange } from "../../core/ip-range.ts";
 import { parseCidr, rangeContains } from "../../core/ip-range.ts";
+import type { ForbiddenRange } from "../../core/vip-holder.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { HostNetwork } from "../../ports/host-network.ts";
 import type { Log } from "../../ports/log.ts";
@@ -72,6 +73,7 @@ export class LinuxVipNetwork implements VipNetwork {
   readonly #announced = new Map<Ip, symbol>();
   readonly #readyUplinks = new Map<string, number>();
   #uplinks: readonly Uplink[] = [];
+  #neverClaimed: readonly ForbiddenRange[] = [];
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -109,6 +111,10 @@ export class LinuxVipNetwork implements VipNetwork {
       await this.#look();
       await this.#adopt(kept, await this.#removeLeftovers(new Set(kept)));
     });
+  }
+
+  neverClaimed(): readonly ForbiddenRange[] {
+    return this.#neverClaimed;
   }
 
   place(places: ReadonlyMap<Ip, VipPlace | undefined>): Promise<ReadonlyMap<Ip, string>> {
@@ -514,16 +520,28 @@ export class LinuxVipNetwork implements VipNetwork {
   /** Reads which devices there are. */
   async #look(): Promise<void> {
     this.#lookedAtMs = this.#clock.nowMs();
-    const [shown, ...defaults] = await Promise.all([
+    const [shown, ...tables] = await Promise.all([
       this.#ip(["-N", "-json", "-d", "address", "show"], ""),
-      ...families.map((n) => this.#ip([`-${n}`, "-json", "route", "show", "default"], "")),
+      ...families.map((n) => this.#ip([`-${n}`, "-json", "route", "show"], "")),
     ]);
     const { links, addresses } = readLinks(JSON.parse(shown.stdout || "[]") as unknown);
+    const routes = tables.flatMap(({ stdout }) => asList(JSON.parse(stdout || "[]") as unknown));
     const outward = new Set(
-      defaults.flatMap(({ stdout }) =>
-        asList(JSON.parse(stdout || "[]") as unknown).map((route) => textAt(route, "dev")),
-      ),
+      routes
+        .filter((route) => textAt(route, "dst") === "default")
+        .map((route) => textAt(route, "dev")),
     );
+    this.#neverClaimed = [
+      ...addresses.map(({ ip, link }) => only(ip, `an address of this node, on ${link}`)),
+      ...routes.flatMap((route) => {
+        const gateway = parseIp(textAt(route, "gateway") ?? "");
+        const isOurs = [`${offeredProtocol}`, `${ownProtocol}`].includes(
+          textAt(route, "protocol") ?? "",
+        );
+        const dev = textAt(route, "dev") ?? "";
+        return gateway === undefined || isOurs ? [] : [only(gateway, `the gateway of ${dev}`)];
+      }),
+    ];
     this.#uplinks = links
       .filter(
         ({ isLoopback, isUp, mac, master }) => !isLoopback && isUp && mac !== "" && master === "",
@@ -631,6 +649,11 @@ export class LinuxVipNetwork implements VipNetwork {
 
 /** Where the kernel sends packets to an address. */
 type Way = { readonly dev: string; readonly via: Ip | undefined };
+
+function only(ip: Ip, what: string): ForbiddenRange {
+  const value = ipToNumber(ip);
+  return { range: { first: value, last: value }, what };
+}
 
 function isOffered(placed: Placed | undefined): boolean {
   return placed?.place.kind === "here" && placed.place.way.kind === "Route";
