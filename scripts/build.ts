@@ -1,7 +1,6 @@
-// Makes the programs: an executable in dist/bin/ for each file in src/bin/, over shared chunks in dist/lib/; and the page in dist/ui/.
+// Makes the programs: an executable in dist/bin/ for each file in src/bin/, over shared chunks in dist/lib/; the executable of the node
+// plugins for hosts without Node in dist/host/; and the page in dist/ui/.
 //   node scripts/build.ts [output folder]
-//
-// Not the host programs for machines without Node; those need another maker.
 //
 // dist/ runs anywhere with Node 24 and without node_modules. Chunks rather than one file per program: what
 // a program loads with import() stays unread until then. With the Kubernetes client in the same
@@ -14,11 +13,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { findMaker, makeHostExecutable } from "./host-executable.ts";
 import { buildPage } from "./page-bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -90,5 +91,13 @@ for (const path of [...scripts, ...libraries]) {
 }
 const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
 console.log(`${entries.length} programs, ${(bytes / 2 ** 20).toFixed(1)} MiB with their chunks`);
+const maker = findMaker();
+if (maker.kind === "found") {
+  makeHostExecutable(maker.file, join(dist, "host/galaxy-plugins"));
+  const size = statSync(join(dist, "host/galaxy-plugins")).size;
+  console.log(`dist/host/galaxy-plugins: ${(size / 2 ** 20).toFixed(0)} MiB, needs no Node`);
+} else {
+  console.log(`dist/host: left out, because ${maker.because}`);
+}
 const pageBytes = await buildPage(join(dist, "ui"));
 console.log(`dist/ui: the page, ${(pageBytes / 1024).toFixed(0)} KiB compressed`);

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { findMaker } from "../scripts/host-executable.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -28,4 +29,11 @@ test("the build makes one executable per program, and each explains itself with 
     const help = execFileSync(path, ["--help"], { cwd: dist, env, encoding: "utf8" });
     assert.match(help, new RegExp(`Usage.*\\b${program}\\b`, "i"));
   }
+  if (findMaker().kind === "missing") {
+    t.diagnostic("no executable for hosts without Node: its maker is not installed");
+    return;
+  }
+  const plugins = join(dist, "host/galaxy-plugins");
+  const help = execFileSync(plugins, ["galaxy-k8s-vlan", "--help"], { env: {}, encoding: "utf8" });
+  assert.match(help, /Usage: galaxy-k8s-vlan/);
 });

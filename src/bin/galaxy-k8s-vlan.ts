@@ -1,35 +1,9 @@
 // The CNI plugin galaxy-k8s-vlan as an executable: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address.
-// For Multus, podman, containerd and cnitool; the daemon does the same work without it.
 
-import { OwnPlugins } from "../adapters/http/own-plugins.ts";
-import { AttachmentFiles } from "../adapters/linux/attachment-files.ts";
-import { openKernel } from "../adapters/linux/kernel.ts";
-import { SocketNodeLocks } from "../adapters/linux/node-locks.ts";
-import { ChildPluginExec } from "../adapters/linux/plugin-exec.ts";
-import { runPlugin } from "../adapters/linux/plugin-process.ts";
-import { StderrLog } from "../adapters/linux/stderr-log.ts";
-import { SystemClock } from "../adapters/system/clock.ts";
+import { runOwnPlugin } from "./galaxy-plugins/own-plugin.ts";
 
 async function main(): Promise<void> {
-  const folder = process.env.GALAXY_STATE_DIR ?? "/var/lib/cni/galaxy/attachments";
-  const { announcer, network } = await openKernel();
-  const plugins = new OwnPlugins(
-    {
-      network,
-      announcer,
-      store: new AttachmentFiles(folder),
-      locks: new SocketNodeLocks(folder),
-      clock: new SystemClock(),
-      log: new StderrLog(),
-    },
-    new ChildPluginExec(),
-  );
-  await runPlugin({
-    about:
-      "Usage: galaxy-k8s-vlan is a CNI plugin that a container runtime calls with CNI_COMMAND: pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address.",
-    answer: (request) => plugins.answer(request, "galaxy-k8s-vlan"),
-    afterAdd: (containerId, network, ifName) => plugins.announce({ containerId, network, ifName }),
-  });
+  await runOwnPlugin("galaxy-k8s-vlan");
 }
 
-await main();
+void main();

@@ -63,9 +63,12 @@ export async function runPlugin(behaviour: PluginBehaviour): Promise<void> {
 
 function leaveBehind(request: CniRequest): void {
   const id = JSON.stringify([request.containerId, request.network, request.ifName]);
-  const script = process.argv[1];
-  const args = script === undefined ? [announceFlag, id] : [script, announceFlag, id];
-  const child = spawn(process.execPath, args, { detached: true, stdio: "ignore" });
+  const script = process.argv[1] ?? "";
+  // An executable made with Bun is its own script, and one of several by the name that it is called by.
+  const isExecutable = script === "" || script.startsWith("/$bunfs/");
+  const args = isExecutable ? [announceFlag, id] : [script, announceFlag, id];
+  const argv0 = isExecutable ? process.argv0 : process.execPath;
+  const child = spawn(process.execPath, args, { argv0, detached: true, stdio: "ignore" });
   // The pod has its network; neighbours learn of it a little later when this fails.
   child.on("error", () => {});
   child.unref();

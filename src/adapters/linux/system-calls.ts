@@ -52,7 +52,8 @@ export type SystemCalls = {
 
 /** The system calls, or undefined where they are not to be had. */
 export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
-  if (process.platform !== "linux") return undefined;
+  // Executables made with Bun carry no library with them.
+  if (process.platform !== "linux" || "Bun" in globalThis) return undefined;
   // A package of every platform, and none of this one.
   const koffi = await import("koffi").catch(() => undefined);
   if (koffi === undefined) return undefined;
