@@ -19,6 +19,7 @@ export const benchmarks: Readonly<Record<string, readonly string[]>> = {
   list: ["--max-old-space-size=8192"],
   cli: [],
   cni: [],
+  vip: [],
   page: [],
   scale: ["--expose-gc", "--max-old-space-size=8192"],
 };

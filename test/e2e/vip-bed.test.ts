@@ -80,7 +80,7 @@ describe("the meters of virtual addresses", { skip }, () => {
 
     await a.repair();
     await a.start();
-    await bed.cutBetween("a", "b");
+    await bed.cut();
     await waitUntil(
       "two masters",
       async () => (await a.isMaster()) && (await b.isMaster()),

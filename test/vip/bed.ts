@@ -17,7 +17,8 @@ import { startControlPlane } from "../control-plane/control-plane.ts";
 import type { GalaxyIpam } from "../control-plane/galaxy-ipam.ts";
 import { startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
 import type { Condition, KubeObject, Pod } from "../control-plane/kinds.ts";
-import { customKind, nodes as nodeKind, pods as podKind } from "../control-plane/kinds.ts";
+import { customKind, leases, nodes as nodeKind, pods as podKind } from "../control-plane/kinds.ts";
+import { aConfigMap } from "../control-plane/manifests.ts";
 import type { LabNamespace } from "../node/network-lab.ts";
 import { NetworkLab } from "../node/network-lab.ts";
 import { FrameMeter, ProbeMeter } from "./meters.ts";
@@ -32,6 +33,8 @@ const sources = fileURLToPath(new URL("../../src/bin/", import.meta.url));
 const relayProgram = fileURLToPath(new URL("relay.ts", import.meta.url));
 const echoProgram = fileURLToPath(new URL("echo.ts", import.meta.url));
 const apiPort = 6_443;
+/** Of the control plane of the tests. */
+const serviceCidr = "10.96.0.0/16";
 
 /** A FloatingVIP as the tests read it. */
 export type FloatingVip = KubeObject & {
@@ -118,7 +121,7 @@ export class BedNode {
     return tailOf(this.logFile, lines);
   }
 
-  /** Starts the daemon with its agent inside the node; resolves when it holds a lease in a session that began after this call. */
+  /** Starts the daemon with its agent inside the node. */
   async startAgent(): Promise<void> {
     const folder = join(this.#bed.lab.folder, `daemon-${this.name}`);
     await mkdir(folder, { recursive: true });
@@ -145,11 +148,37 @@ export class BedNode {
         `--hostname-override=${this.name}`,
         `--socket=${join(folder, "galaxy.sock")}`,
         `--state-dir=${join(folder, "state")}`,
+        `--vip-route-hook=${await this.#routeHook(folder)}`,
         ...this.#bed.agentFlags,
       ],
       env: { PATH: this.#bed.path },
       logFile: this.logFile,
     });
+  }
+
+  /** What a routing daemon does, as a program: the client gets or loses a path by this node. */
+  async #routeHook(folder: string): Promise<string> {
+    const file = join(folder, "route-hook");
+    const script = `#!/bin/sh
+case "$2" in *:*) to="$2/128 via 2001:db8::${10 + this.number}" ;; *) to="$2/32 via ${this.ip}" ;; esac
+case "$1" in add) verb=append ;; *) verb=del ;; esac
+echo "$1 $2" >> ${file}.log
+exec ip -n ${this.#bed.client.name} route $verb $to dev eth0
+`;
+    await writeFile(file, script, { mode: 0o755 });
+    return file;
+  }
+
+  /** Waits until the API server has a lease of this node's agent that is not revoked and is renewed from now on. */
+  async whenJoined(): Promise<void> {
+    const at = { name: this.name, namespace: "galaxy-vip" };
+    const before = await this.#bed.api.get(leases, at);
+    await this.#bed.api.waitForOne(
+      `the lease of ${this.name} to be renewed`,
+      leases,
+      at,
+      (lease) => lease.metadata.resourceVersion !== before?.metadata.resourceVersion,
+    );
   }
 
   get agent(): ChildProgram {
@@ -380,15 +409,95 @@ export class VipBed implements AsyncDisposable {
 
   /** Starts galaxy-ipam beside the control plane. */
   async startIpam(): Promise<void> {
+    // A range of addresses of its own, which virtual addresses are kept out of.
+    const subnet = { subnet: "10.200.0.0/24", gateway: "10.200.0.1", vlan: 0 };
+    const ips = ["10.200.0.10~10.200.0.20"];
+    const entry = { nodeSubnets: ["192.0.2.0/24"], ips, ...subnet };
+    await this.api.create(aConfigMap({ floatingips: [entry] }));
     this.#ipam = await startGalaxyIpam({
       kubeconfig: this.plane.kubeconfigOf("galaxy-ipam"),
-      flags: this.#ipamFlags,
+      flags: [`--vip-refuse=${serviceCidr}`, ...this.#ipamFlags],
     });
+    await this.#ipam.whenReady();
   }
 
-  /** Starts the agents of all nodes. */
-  async startAgents(): Promise<void> {
+  /** What galaxy-ipam logged last. */
+  ipamLog(lines = 40): string {
+    return this.#ipam === undefined ? "(not started)" : tailOf(this.#ipam.logFile, lines);
+  }
+
+  /** Creates a VIPPool, once the API server knows the kind. */
+  async addPool(name: string, spec: Readonly<Record<string, unknown>>): Promise<void> {
+    await waitUntil(
+      `VIPPool ${name} to be created`,
+      () =>
+        this.api.create({
+          apiVersion: "galaxy.k8s.io/v1alpha1",
+          kind: "VIPPool",
+          metadata: { name },
+          spec,
+        }),
+      () => true,
+    );
+  }
+
+  /** Starts galaxy-ipam and the agents of all nodes; resolves when every agent has a lease. */
+  async startProduct(): Promise<void> {
+    await this.startIpam();
     await Promise.all([...this.nodes.values()].map((node) => node.startAgent()));
+    for (const node of this.nodes.values()) await node.whenJoined();
+  }
+
+  /** Process ids of the product's programs: the same as before when none was started again. */
+  programPids(): readonly number[] {
+    const agents = [...this.nodes.values()].map(({ agent }) => (agent.isRunning() ? agent.pid : 0));
+    return [this.ipam.isRunning() ? this.ipam.pid : 0, ...agents];
+  }
+
+  /** Every version of the FloatingVIP that is seen from now on. */
+  followVip(ip: string): { readonly seen: readonly FloatingVip[]; readonly stop: () => void } {
+    const seen: FloatingVip[] = [];
+    const follower = this.api.follow(
+      { kind: floatingVips, fieldSelector: `metadata.name=${vipName(ip)}` },
+      { changed: (vip) => seen.push(vip) },
+    );
+    return { seen, stop: () => follower.stop() };
+  }
+
+  /** Nothing gets from one node to the other any more; everybody else reaches both. Call what is returned to join them again. */
+  async cutBetween(one: string, other: string): Promise<() => Promise<void>> {
+    return cutBetween(this.switchNamespace, this.nftFile, [`to${one}`, `to${other}`]);
+  }
+
+  /** Lets pods of different nodes talk through tunnels (vxlan), as an overlay does; `remove` brings the plain routes back. */
+  async layOverlay(): Promise<{ readonly remove: () => Promise<void> }> {
+    const all = [...this.nodes.values()];
+    const around = (node: BedNode) => all.filter((other) => other !== node);
+    for (const node of all) {
+      await ipBatch(node.namespace, [
+        `link add vx0 type vxlan id 42 dstport 4789 local ${node.ip} dev eth0`,
+        `address add 10.245.0.${node.number}/24 dev vx0`,
+        "link set dev vx0 up",
+        ...around(node).map(
+          ({ number }) => `route replace 10.244.${number}.0/24 via 10.245.0.${number} dev vx0`,
+        ),
+      ]);
+      for (const { ip } of around(node)) {
+        const entry = ["fdb", "append", "00:00:00:00:00:00", "dev", "vx0", "dst", ip];
+        await node.namespace.run("bridge", ...entry);
+      }
+    }
+    const remove = async () => {
+      for (const node of all) {
+        await ipBatch(node.namespace, [
+          ...around(node).map(
+            ({ ip, number }) => `route replace 10.244.${number}.0/24 via ${ip} dev eth0`,
+          ),
+          "link del vx0",
+        ]);
+      }
+    };
+    return { remove };
   }
 
   /** Creates a pod and resolves when it runs and its status says so. */
@@ -453,6 +562,11 @@ export class VipBed implements AsyncDisposable {
     wanted: (vip: FloatingVip) => boolean,
   ): Promise<FloatingVip> {
     return this.api.waitForOne(`${ip} ${what}`, floatingVips, { name: vipName(ip) }, wanted);
+  }
+
+  /** Waits until all FloatingVIPs are as wanted. */
+  async whenVips(what: string, wanted: (vips: readonly FloatingVip[]) => boolean): Promise<void> {
+    await this.api.waitFor(what, { kind: floatingVips }, wanted);
   }
 
   /** Waits until a pod holds the address. */
@@ -728,6 +842,24 @@ export async function cableNode(
     await namespace.sysctl(key, "1");
   }
   return namespace;
+}
+
+/** Lets nothing pass between two ports of the switch. Call what is returned to join them again. */
+export async function cutBetween(
+  switchNamespace: LabNamespace,
+  nft: string,
+  [one, other]: readonly [string, string],
+): Promise<() => Promise<void>> {
+  const rules = [
+    "add table bridge cut",
+    "add chain bridge cut forward { type filter hook forward priority 0; }",
+    `add rule bridge cut forward iifname ${one} oifname ${other} drop`,
+    `add rule bridge cut forward iifname ${other} oifname ${one} drop`,
+  ];
+  for (const rule of rules) await switchNamespace.run(nft, rule);
+  return async () => {
+    await switchNamespace.run(nft, "delete table bridge cut");
+  };
 }
 
 /** Runs lines of `ip` in one process; rejects with what the first that failed said. */

@@ -8,7 +8,7 @@ import type { ChildProgram } from "../control-plane/child-program.ts";
 import { startProgram, tailOf } from "../control-plane/child-program.ts";
 import type { LabNamespace } from "../node/network-lab.ts";
 import { NetworkLab } from "../node/network-lab.ts";
-import { cableNode, echoPort, layCables } from "./bed.ts";
+import { cableNode, cutBetween, echoPort, layCables } from "./bed.ts";
 import { FrameMeter, ProbeMeter } from "./meters.ts";
 import { locateKeepalived, locateNft } from "./programs.ts";
 
@@ -103,19 +103,9 @@ export class KeepalivedBed implements AsyncDisposable {
     return node;
   }
 
-  /** Nothing gets from one node to the other any more; the client reaches both. */
-  async cutBetween(one: string, other: string): Promise<void> {
-    const rules = [
-      "add table bridge cut",
-      "add chain bridge cut forward { type filter hook forward priority 0; }",
-      `add rule bridge cut forward iifname to${one} oifname to${other} drop`,
-      `add rule bridge cut forward iifname to${other} oifname to${one} drop`,
-    ];
-    for (const rule of rules) await this.switchNamespace.run(this.#nft, rule);
-  }
-
-  async joinAgain(): Promise<void> {
-    await this.switchNamespace.run(this.#nft, "delete table bridge cut");
+  /** Nothing gets from one node to the other any more; the client reaches both. Call what is returned to join them again. */
+  async cut(): Promise<() => Promise<void>> {
+    return cutBetween(this.switchNamespace, this.#nft, ["toa", "tob"]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

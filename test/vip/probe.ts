@@ -85,7 +85,7 @@ function askByUdp(command: Extract<ProbeCommand, { do: "udp" }>): void {
     say({ kind: "asked", id, ms: askedMs });
     if (isFresh) setTimeout(() => close(socket), patienceMs);
     nextMs = Math.max(nextMs + everyMs, nowMs());
-    timer = setTimeout(ask, nextMs - nowMs());
+    timer = setTimeout(ask, Math.max(0, nextMs - nowMs()));
   };
   ask();
   stops.set(id, () => {
