@@ -332,8 +332,10 @@ async function serve(parts: {
       stopping.signal,
       () => world.prepare(),
       (error) => {
-        startProblem = `cannot start: ${error instanceof Error ? error.message : String(error)}`;
-        log.warn("start failed, it is tried again", {}, error);
+        const problem = `cannot start: ${error instanceof Error ? error.message : String(error)}`;
+        // Once for each reason: it is tried again every other second.
+        if (problem !== startProblem) log.warn("start failed, it is tried again", {}, error);
+        startProblem = problem;
       },
     );
     if (stopping.signal.aborted) return;

@@ -44,17 +44,20 @@ export async function ensureCrds(options: {
     vipPoolCrd,
   ]) {
     const outcome = await ensureOne(options.client, manifest);
-    if (outcome.did === "kept") {
-      options.log.warn(
-        "CustomResourceDefinition differs from this program's and may not be upgraded; apply the manifest of this version",
-        { name: outcome.name },
-      );
-    } else if (outcome.did !== "nothing") {
+    if (outcome.did === "created" || outcome.did === "upgraded") {
       options.log.info("CustomResourceDefinition written", outcome);
     }
     outcomes.push(outcome);
   }
   for (const { name } of outcomes) await waitUntilServed(options.client, name, deadline);
+  // Last, so that it is said once however often this is tried again.
+  const kept = outcomes.filter(({ did }) => did === "kept").map(({ name }) => name);
+  if (kept.length > 0) {
+    options.log.warn(
+      "CustomResourceDefinitions differ from this program's, and it may not upgrade them; apply those of this version (deploy/base/crds)",
+      { names: kept },
+    );
+  }
   return outcomes;
 }
 
@@ -88,8 +91,14 @@ async function ensureOne(client: ApiClient, manifest: JsonObject): Promise<CrdOu
       }
     } catch (error) {
       const mayNot = error instanceof ApiError && error.code === "API_FORBIDDEN";
-      if (mayNot && existing !== undefined) return { name, did: "kept" };
-      throw error;
+      if (!mayNot) throw error;
+      if (existing !== undefined) return { name, did: "kept" };
+      throw new WorldError("API_FORBIDDEN", {
+        tried: `create CustomResourceDefinition ${name}`,
+        message:
+          "it is missing, and the program's role does not let it be made; apply the definitions of this version (deploy/base/crds)",
+        cause: error,
+      });
     }
   }
 }
