@@ -32,6 +32,10 @@ type Grant = GateEntry & { readonly bornMs: number };
 /** Before something that failed is tried again. */
 const retryMs = 200;
 
+/** Openings that come too late are tried with fewer addresses at once, down to this many. */
+const fewestAtOnce = 32;
+const largestAtOnce = 4_096;
+
 /** One node's agent. */
 export class VipAgent {
   readonly #ports: VipAgentPorts;
@@ -51,6 +55,7 @@ export class VipAgent {
   readonly #preparing = new Set<Ip>();
   /** Arming takes an earlier permit away, so that one opening follows the other. */
   #opening: Promise<unknown> = Promise.resolve();
+  #mostAtOnce = 1_024;
   #isRunning = false;
   #resumed: number | undefined;
   #beating: Promise<void> = Promise.resolve();
@@ -357,31 +362,51 @@ export class VipAgent {
 
   /** Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. */
   #open(ips: readonly Ip[]): Promise<void> {
-    const opening = this.#opening.then(() => this.#armAndOpen(ips));
+    const opening = this.#opening.then(() => this.#openParts(ips));
     this.#opening = opening.catch(() => {});
     return opening;
   }
 
-  async #armAndOpen(ips: readonly Ip[]): Promise<void> {
+  /** As many at a time as the kernel can be told before the permit runs out. */
+  async #openParts(ips: readonly Ip[]): Promise<void> {
+    const { clock, timers } = this.#ports;
+    let rest = ips;
+    while (rest.length > 0) {
+      const part = rest.slice(0, this.#mostAtOnce);
+      const outcome = await this.#armAndOpen(part);
+      if (outcome === "late" && part.length > fewestAtOnce) {
+        this.#mostAtOnce = Math.max(fewestAtOnce, Math.ceil(part.length / 2));
+        continue;
+      }
+      if (outcome === "late") {
+        // Renewals open everything again; a new grant need not wait for the next one.
+        const again = rest;
+        clock.after(timers.armMs, () => {
+          for (const ip of again.slice(0, 1)) this.#attempt("answer", ip, () => this.#open(again));
+        });
+        return;
+      }
+      if (part.length === this.#mostAtOnce) {
+        this.#mostAtOnce = Math.min(largestAtOnce, this.#mostAtOnce * 2);
+      }
+      rest = rest.slice(part.length);
+    }
+  }
+
+  async #armAndOpen(ips: readonly Ip[]): Promise<"late" | "done"> {
     const { clock, gate, host, timers } = this.#ports;
-    if (ips.length === 0) return;
     const permit = await gate.arm(timers.armMs);
     // Read after arming: however long this process stands still from here on, the kernel opens in time or not at all.
     const endMs = this.#membership?.endMs ?? 0;
     const leftMs = endMs - clock.nowMs();
     const entries = ips.flatMap((ip) => this.#granted.get(ip) ?? []);
-    if (entries.length === 0 || leftMs <= 0) return;
+    if (entries.length === 0 || leftMs <= 0) return "done";
     const outcome = await gate.open(permit, entries, leftMs);
-    if (outcome.kind === "open") {
-      // What was let go meanwhile is being closed, after this opening.
-      const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
-      host.opened(still, endMs);
-      return;
-    }
-    // Renewals open everything again; a new grant need not wait for the next one.
-    clock.after(timers.armMs, () => {
-      for (const ip of ips.slice(0, 1)) this.#attempt("answer", ip, () => this.#open(ips));
-    });
+    if (outcome.kind !== "open") return "late";
+    // What was let go meanwhile is being closed, after this opening.
+    const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
+    host.opened(still, endMs);
+    return "done";
   }
 
   /** Stops answering, and only then says so in the record. */

@@ -1,4 +1,5 @@
-// The PodConditions port: writes the condition of a pod that says whether it holds its virtual addresses. Decides nothing.
+// The PodConditions port: writes a condition of a pod about its virtual addresses: whether it holds them, or what a probe of it found. Decides
+// nothing.
 
 import type { PodId } from "../../core/owner.ts";
 import { podIdText } from "../../core/owner.ts";
@@ -10,9 +11,12 @@ import { type ApiClient, segment } from "./api-client.ts";
 /** Writes to an API server. */
 export class KubernetesPodConditions implements PodConditions {
   readonly #client: ApiClient;
+  readonly #type: string;
 
-  constructor(client: ApiClient) {
+  /** @param type of the condition that is written */
+  constructor(client: ApiClient, type: string = vipHolderCondition) {
     this.#client = client;
+    this.#type = type;
   }
 
   async tell(
@@ -29,7 +33,7 @@ export class KubernetesPodConditions implements PodConditions {
         status: {
           conditions: [
             {
-              type: vipHolderCondition,
+              type: this.#type,
               status: condition.isHolder ? "True" : "False",
               reason: condition.reason,
               message: condition.message,
@@ -38,7 +42,7 @@ export class KubernetesPodConditions implements PodConditions {
           ],
         },
       },
-      tried: `write condition ${vipHolderCondition} of pod ${podIdText(id)}`,
+      tried: `write condition ${this.#type} of pod ${podIdText(id)}`,
       mergesLists: true,
     });
     return answer.kind === "done" ? "told" : "gone";

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import manifest from "../../../package.json" with { type: "json" };
 import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
+import { KubernetesPodConditions } from "../../adapters/kubernetes/pod-conditions.ts";
 import { KubernetesVipClaims } from "../../adapters/kubernetes/vip-claims.ts";
 import {
   KubernetesNodeLeaseStore,
@@ -17,11 +18,14 @@ import { LinuxVipNetwork } from "../../adapters/linux/vip-network.ts";
 import { leaveVipSession, takeVipSession } from "../../adapters/linux/vip-session-file.ts";
 import { VipSpeaker } from "../../adapters/linux/vip-speaker.ts";
 import { SteadyClock } from "../../adapters/system/clock.ts";
+import { TcpPortProbe } from "../../adapters/system/port-probe.ts";
 import { vipTimers } from "../../core/vip.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { VipAgent } from "../../vip/vip-agent.ts";
 import { VipNode } from "../../vip/vip-node.ts";
+import { VipProber } from "../../vip/vip-prober.ts";
 import { VipReports } from "../../vip/vip-reports.ts";
+import { vipProbeCondition } from "../../wire/vip-claim.ts";
 import type { NodeWorld } from "./node-world.ts";
 import type { DaemonPart } from "./part.ts";
 
@@ -121,12 +125,22 @@ async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
       log,
       timers: vipTimers,
     });
+    const prober = new VipProber({
+      nodeName,
+      claims,
+      conditions: new KubernetesPodConditions(client, vipProbeCondition),
+      probe: new TcpPortProbe(),
+      clock,
+      log,
+    });
     agent.start(resumed);
     node.start();
+    prober.start();
     const stopWatch = claims.watch((ip) => agent.lookAgain(ip));
     log.info("virtual addresses are answered for", { node: nodeName, kept: kept.length });
     await aborted(signal);
     stopWatch();
+    prober.stop();
     const session =
       options.vipRestartMs > 0 ? await agent.handOn(options.vipRestartMs) : await leave(agent);
     node.stop();
