@@ -267,6 +267,7 @@ async function serve(parts: {
           leadership,
           nowMs: () => clock.nowMs(),
         },
+        vips: vipStore === undefined ? undefined : () => vipStore.all(),
         more: [...historyRoutes(history), ...eventRoutes(stream), ...world.routes],
       }),
       guard: createApiGuard({

@@ -85,6 +85,13 @@ export function createProgram(options: {
     .action((pod: string, _flags: unknown, command: Command) =>
       run(command, async (context) => (await import("./explain-pod.ts")).explain(context, pod)),
     );
+  explain
+    .command("vip")
+    .description("who holds a virtual IP, why, and why the others do not")
+    .argument("<ip>", "IPv4 or IPv6 address")
+    .action((ip: string, _flags: unknown, command: Command) =>
+      run(command, async (context) => (await import("./vip-list.ts")).explainVip(context, ip)),
+    );
   const config = program.command("config").description("the address configuration");
   config
     .command("check")

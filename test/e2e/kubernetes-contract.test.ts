@@ -21,6 +21,7 @@ import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { ControllerRef, PodFacts } from "../../src/core/facts.ts";
 import { builtInWorkload, type WorkloadRef } from "../../src/core/owner.ts";
 import { parsePod } from "../../src/wire/pod.ts";
+import { floatingVipCrd, vipPoolCrd } from "../../src/wire/vip-objects.ts";
 import {
   type AllocationStoreBench,
   describeAllocationStore,
@@ -83,6 +84,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
     observer = plane.api;
     client = await newClient();
     await ensureCrds({ client, log });
+    await ensureCrds({ client, log, manifests: [floatingVipCrd, vipPoolCrd] });
     view = new KubernetesClusterView({ client, log, times });
     view.start();
     await view.whenSynced();

@@ -5,7 +5,6 @@ import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { floatingIpCrd, poolCrd } from "../../wire/crd.ts";
 import { asList, asObject, type JsonObject, textAt, valueAt } from "../../wire/json-value.ts";
-import { floatingVipCrd, vipPoolCrd } from "../../wire/vip-objects.ts";
 import { type ApiClient, segment } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { pause } from "./backoff.ts";
@@ -37,12 +36,7 @@ export async function ensureCrds(options: {
 }): Promise<readonly CrdOutcome[]> {
   const deadline = performance.now() + (options.timeLimitMs ?? 30_000);
   const outcomes: CrdOutcome[] = [];
-  for (const manifest of options.manifests ?? [
-    floatingIpCrd,
-    poolCrd,
-    floatingVipCrd,
-    vipPoolCrd,
-  ]) {
+  for (const manifest of options.manifests ?? [floatingIpCrd, poolCrd]) {
     const outcome = await ensureOne(options.client, manifest);
     if (outcome.did === "created" || outcome.did === "upgraded") {
       options.log.info("CustomResourceDefinition written", outcome);

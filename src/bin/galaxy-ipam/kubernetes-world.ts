@@ -25,7 +25,10 @@ import { MemoryHistoryStore } from "../../adapters/memory/history-store.ts";
 import { SoleLeader } from "../../adapters/system/sole-leader.ts";
 import { WatchedFile } from "../../adapters/system/watched-file.ts";
 import { formatCidr } from "../../core/ip-range.ts";
+import type { Log } from "../../ports/log.ts";
+import { WorldError } from "../../ports/world-error.ts";
 import { parseFloatingIpConfig } from "../../wire/floatingip-config.ts";
+import { floatingVipCrd, vipPoolCrd } from "../../wire/vip-objects.ts";
 import type { VipWorld, World, WorldParts } from "./world.ts";
 
 /** Connections of virtual addresses to the API server: fewer than float IPs have, so that a storm of moves leaves it to them. */
@@ -130,7 +133,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     configurationProblem: () => configuration.problem(),
     prepare: async () => {
       await ensureCrds({ client, log });
-      if (vips !== undefined) await ensureNamespace({ client, log, name: flags.vipLeaseNamespace });
+      if (vips !== undefined) await prepareVips(client, log, flags.vipLeaseNamespace);
     },
     follow: () => {
       for (const part of [store, pools, cluster]) part.start();
@@ -160,6 +163,19 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
       vips?.close();
     },
   };
+}
+
+/** A cluster whose roles know nothing of virtual addresses is served without them. */
+async function prepareVips(client: ApiClient, log: Log, leaseNamespace: string): Promise<void> {
+  try {
+    await ensureCrds({ client, log, manifests: [floatingVipCrd, vipPoolCrd] });
+    await ensureNamespace({ client, log, name: leaseNamespace });
+  } catch (error) {
+    if (!(error instanceof WorldError) || error.code !== "API_FORBIDDEN") throw error;
+    log.warn("virtual addresses are not served; grant what is missing, or give --vip=false", {
+      reason: error.message,
+    });
+  }
 }
 
 /** Virtual addresses, over a client of their own: neither waits for the other's connections or limits. */

@@ -1,5 +1,6 @@
 // All routes that each mode of the program serves, over the use cases. A mode that has more hands them over.
 
+import type { VipRecord } from "../../../core/vip.ts";
 import type { IpamService } from "../../../ipam/ipam-service.ts";
 import { checkRoutes } from "./check-routes.ts";
 import { documentRoutes } from "./document-routes.ts";
@@ -18,12 +19,14 @@ import { vipRoutes } from "./vip-routes.ts";
 export type ApiParts = {
   readonly service: IpamService;
   readonly process: ProcessFacts;
+  /** The records of virtual addresses as last seen; left out where none are served. */
+  readonly vips?: (() => readonly VipRecord[]) | undefined;
   /** Routes of this mode alone; they stand in the documents as well. */
   readonly more?: readonly Route[];
 };
 
 /** The routes of the HTTP API, with the documents about them. */
-export function createApiRoutes({ service, process, more = [] }: ApiParts): readonly Route[] {
+export function createApiRoutes({ service, process, vips, more = [] }: ApiParts): readonly Route[] {
   const { admin, allocator, explain } = service;
   const view = () => allocator.view;
   const routes = [
@@ -36,7 +39,7 @@ export function createApiRoutes({ service, process, more = [] }: ApiParts): read
     ...reservationRoutes(admin),
     ...subnetRoutes({ view, whenListed: () => admin.whenListed() }),
     ...explainRoutes(explain, () => allocator.view.topology),
-    ...vipRoutes(),
+    ...vipRoutes(vips ?? (() => [])),
     ...checkRoutes(service.check),
     ...importRoutes(admin),
     ...statusRoutes(service, process),
