@@ -4,13 +4,11 @@ import assert from "node:assert/strict";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { formatFloatingIp } from "../../src/wire/crd.ts";
-import { anAllocation } from "../builders.ts";
 import { waitUntil } from "../control-plane/api.ts";
-import type { ScriptedServer } from "../scripted-api-server.ts";
-import { startScriptedServer } from "../scripted-api-server.ts";
 import type { LabNamespace } from "./network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "./network-lab.ts";
+import type { FakePod } from "./pod-api-server.ts";
+import { startPodApiServer } from "./pod-api-server.ts";
 import { callSdn, podEnvironment, startDaemon } from "./programs.ts";
 
 const skip = await reasonToSkipLab();
@@ -25,68 +23,6 @@ const config = {
   ENIIPNetwork: "underlay",
 };
 
-type FakePod = {
-  readonly name: string;
-  readonly uid: string;
-  readonly ip: string;
-  /** Owner of the record; the pod itself unless a test forges. */
-  readonly recordUid?: string;
-  readonly networks?: string;
-  readonly nodeName?: string;
-};
-
-/** An API server that knows these pods and the records of their addresses; statuses collects what is written to pods. */
-async function anApiServer(pods: readonly FakePod[]) {
-  const statuses = new Map<string, string>();
-  const server: ScriptedServer = await startScriptedServer((request, response) => {
-    const reply = (status: number, json: unknown) => {
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(json));
-    };
-    const pod = pods.find(({ name }) => request.path.endsWith(`/pods/${name}`));
-    if (pod !== undefined && request.method === "PATCH") {
-      const body = request.body as { metadata: { annotations: Record<string, string> } };
-      statuses.set(pod.name, Object.values(body.metadata.annotations)[0] ?? "");
-      return reply(200, {});
-    }
-    if (pod !== undefined) return reply(200, podObject(pod));
-    const owner = pods.find(({ ip }) => request.path.endsWith(`/floatingips/${ip}`));
-    if (owner !== undefined && owner.recordUid !== "none") {
-      const podUid = owner.recordUid ?? owner.uid;
-      const record = anAllocation({ ip: owner.ip, podUid, nodeName: "n1" });
-      return reply(200, formatFloatingIp(record));
-    }
-    if (request.method === "POST") return reply(201, {});
-    return reply(404, {
-      kind: "Status",
-      code: 404,
-      reason: "NotFound",
-      details: { name: "x", kind: "y" },
-      message: "not found",
-    });
-  });
-  return { server, statuses };
-}
-
-function podObject({ name, uid, ip, networks, nodeName = "n1" }: FakePod) {
-  const infos = [{ ip: `${ip}/24`, vlan: 0, gateway: "10.70.0.1" }];
-  return {
-    metadata: {
-      name,
-      namespace: "default",
-      uid,
-      annotations: {
-        "k8s.v1.cni.galaxy.io/args": JSON.stringify({ common: { ipinfos: infos } }),
-        ...(networks === undefined ? {} : { "k8s.v1.cni.cncf.io/networks": networks }),
-      },
-    },
-    spec: {
-      nodeName,
-      containers: [{ name: "c", resources: { requests: { "tke.cloud.tencent.com/eni-ip": "1" } } }],
-    },
-    status: {},
-  };
-}
-
 describe("the daemon", { skip, timeout: 1_200_000 }, () => {
   it(
     "gives a pod its float IP, says so on the pod, repairs it, and takes it away without the API server",
@@ -95,7 +31,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
       await using lab = await NetworkLab.open();
       const { outside, nodes } = await lab.outsideWithNodes(1);
       const [node] = nodes as [LabNamespace];
-      const { server, statuses } = await anApiServer([
+      const { server, statuses } = await startPodApiServer([
         { name: "web-1", uid: "u1", ip: "10.70.0.101" },
       ]);
       await using api = server;
@@ -228,7 +164,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
           says: /network broken: plugin no-such-plugin/,
         },
       ];
-      const { server } = await anApiServer(pods);
+      const { server } = await startPodApiServer(pods);
       await using api = server;
       const access = `--master=${api.url}`;
       await using daemon = await startDaemon({ lab, node, nodeName: "n1", config, access });
@@ -260,7 +196,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
       await using lab = await NetworkLab.open();
       const { nodes } = await lab.outsideWithNodes(1);
       const [node] = nodes as [LabNamespace];
-      const { server } = await anApiServer([
+      const { server } = await startPodApiServer([
         { name: "web-1", uid: "u1", ip: "10.70.0.101" },
         { name: "web-2", uid: "u2", ip: "10.70.0.102", networks: "underlay,galaxy-underlay-veth" },
       ]);

@@ -16,6 +16,8 @@ export type Daemon = {
   readonly logFile: string;
   stop(signal?: NodeJS.Signals): Promise<void>;
   log(): string;
+  /** The value of a series of its metrics, such as `galaxy_node_garbage_total{outcome="removed"}`; 0 when there is none. */
+  metric(series: string): Promise<number>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -28,6 +30,9 @@ export async function startDaemon(options: {
   /** Where the API server is: `--master=…` or `--kubeconfig=…`. */
   readonly access: string;
   readonly flags?: readonly string[];
+  /** The beginning of the command line, for a daemon that sees the mounts of a runtime. */
+  readonly enter?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }): Promise<Daemon> {
   const { lab, node, nodeName } = options;
   const folder = join(lab.folder, `daemon-${nodeName}`);
@@ -37,10 +42,12 @@ export async function startDaemon(options: {
   const socket = join(folder, "galaxy.sock");
   const stateFolder = join(folder, "state");
   const logFile = join(folder, "galaxy.log");
+  const [file = process.execPath, ...enter] = [...(options.enter ?? []), process.execPath];
   const program = startProgram({
     name: `galaxy of ${nodeName}`,
-    file: process.execPath,
+    file,
     args: [
+      ...enter,
       join(programs, "galaxy.ts"),
       options.access,
       `--json-config-path=${configPath}`,
@@ -56,6 +63,7 @@ export async function startDaemon(options: {
       ...(options.flags ?? []),
     ],
     logFile,
+    ...(options.env === undefined ? {} : { env: options.env }),
   });
   await waitForProgram(program, async () => {
     const { code } = await callSdn(socket, { CNI_COMMAND: "STATUS" }, { cniVersion: "1.1.0" });
@@ -67,8 +75,32 @@ export async function startDaemon(options: {
     logFile,
     stop: (signal) => program.stop(signal),
     log: () => tailOf(logFile, 1000),
+    metric: (name) => readMetric(logFile, name),
     [Symbol.asyncDispose]: () => program.stop("SIGKILL"),
   };
+}
+
+/** Where a daemon serves its metrics, from the last start in its log: it took a free port. */
+export function statusAddressOf(logFile: string): string {
+  const text = tailOf(logFile, 1000);
+  const lines = text.split("\n");
+  const line = lines.findLast((one) => one.includes('"serving metrics and health"'));
+  if (line === undefined) throw new Error(`no metrics yet:\n${text}`);
+  const { address, port } = JSON.parse(line) as { address: string; port: number };
+  return `http://${address}:${port}`;
+}
+
+async function readMetric(logFile: string, series: string): Promise<number> {
+  const text = await (await fetch(`${statusAddressOf(logFile)}/metrics`)).text();
+  const line = text.split("\n").find((one) => one.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1) ?? 0);
+}
+
+/** An executable galaxy-sdn for a runtime: the sources, asking that daemon. */
+export async function writeSdnProgram(path: string, socket: string): Promise<void> {
+  const script = join(programs, "galaxy-sdn.ts");
+  const text = `#!/bin/sh\nGALAXY_SOCKET='${socket}' exec '${process.execPath}' '${script}'\n`;
+  await writeFile(path, text, { mode: 0o755 });
 }
 
 /** How galaxy-sdn ended. */
