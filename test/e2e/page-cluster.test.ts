@@ -11,7 +11,8 @@ import { reasonToSkipBrowser, startBrowser } from "../browser/chromium.ts";
 import { floatIpsOf } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type Cluster, startCluster } from "../control-plane/cluster-with-galaxy.ts";
-import { aDeployment, aFloatingIp, aStatefulSet } from "../control-plane/manifests.ts";
+import { pods } from "../control-plane/kinds.ts";
+import { aDeployment, aFloatingIp, aPod, aStatefulSet } from "../control-plane/manifests.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const skip = (await reasonToSkip()) || (await reasonToSkipBrowser());
@@ -100,6 +101,28 @@ describe("the page on a real control plane", { skip }, () => {
     await panel.getByText("statefulset db").waitFor();
     assert.equal(await panel.getByRole("button", { name: /Release/ }).isDisabled(), true);
     await panel.getByText("Your token may not release addresses.").waitFor();
+  });
+
+  it("shows who claims a virtual IP, and why nobody holds it", async () => {
+    await cluster.api.create({
+      apiVersion: "galaxy.k8s.io/v1alpha1",
+      kind: "VIPPool",
+      metadata: { name: "edge" },
+      spec: { ranges: ["192.0.2.50~192.0.2.59"] },
+    });
+    const annotations = { "vip.galaxy.k8s.io/addresses": "192.0.2.50, 198.51.100.7" };
+    const claim = aPod({ name: "claims", nodeName: "a1", wantsFloatIp: false, annotations });
+    await cluster.api.create(claim);
+    await page.goto(`${cluster.ipam().apiUrl}/#vips`);
+    const row = page.getByRole("row").filter({ hasText: "192.0.2.50" });
+    await row.getByText("default/claims").waitFor();
+    // No node of this cluster runs an agent.
+    await row.getByText("no agent of its node renews its lease").waitFor();
+    await row.getByText("nobody holds it").waitFor();
+    const refused = page.getByRole("row").filter({ hasText: "198.51.100.7" });
+    await refused.getByText("no pool has the address").waitFor();
+    await cluster.api.delete(pods, { name: "claims", namespace: "default" });
+    await page.getByText("No virtual IPs").waitFor();
   });
 
   it("shows live what kubectl does, and lets the administrator release", async () => {

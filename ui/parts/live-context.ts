@@ -49,12 +49,12 @@ const calmMs = 700;
 
 /**
  * Reads when `key` changes, when asked to, and after changes of addresses, but not more often than is good for the server.
- * An undefined key reads nothing.
+ * An undefined key reads nothing. `everyMs` reads again without a cause, for what the stream of changes does not tell of.
  */
 export function useReading<T>(
   key: string | undefined,
   read: (signal: AbortSignal) => Promise<T>,
-  options: { readonly isLive?: boolean } = {},
+  options: { readonly isLive?: boolean; readonly everyMs?: number } = {},
 ): Reading<T> {
   const page = usePage();
   const [state, setState] = useState<{ key?: string | undefined; value?: T; error?: ApiError }>({});
@@ -104,6 +104,15 @@ export function useReading<T>(
       clearTimeout(timer);
     };
   }, [options.isLive, page.subscribe]);
+  useEffect(() => {
+    const { everyMs } = options;
+    if (everyMs === undefined) return;
+    const timer = setInterval(() => {
+      // Nobody looks at a page in the background.
+      if (!document.hidden) setTurn((old) => old + 1);
+    }, everyMs);
+    return () => clearInterval(timer);
+  }, [options.everyMs]);
   const isOld = state.key !== key;
   return {
     value: isOld ? undefined : state.value,
