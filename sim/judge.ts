@@ -145,6 +145,11 @@ export class Judge {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
           if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
           this.#forgetPromise(change.before);
+          // What an operator gives to a name is one of its addresses, like the one that it had.
+          const owner = change.value?.owner;
+          if (owner?.kind === "pod") this.#expected.delete(podKey(owner.pod));
+          // When its record is deleted it is made again, for whomever it named.
+          if (change.value !== undefined) this.#bindAsked.add(change.value.podUid);
         }
         break;
       case "config": {
@@ -386,14 +391,16 @@ export class Judge {
     const isOperators = (ip: Ip) =>
       this.#api.get("records", ip)?.owner.kind === "admin" ||
       this.#api.nowMs() - (this.#touchedMs.get(ip) ?? Number.NEGATIVE_INFINITY) < graceMs;
-    const users = this.#api.list("pods").filter(
-      (other) =>
-        other.facts.id.namespace === id.namespace &&
-        carriedBy(other).some((ip) => !isOperators(ip)) &&
-        other.facts.policy !== "pod-delete" &&
-        other.facts.pool === undefined &&
-        sameRef(this.#workloadRefOf(other), ref),
-    );
+    const users = this.#api
+      .list("pods")
+      .filter(
+        (other) =>
+          other.facts.id.namespace === id.namespace &&
+          carriedBy(other).some((ip) => !isOperators(ip)) &&
+          other.facts.policy !== "pod-delete" &&
+          other.facts.pool === undefined &&
+          sameRef(this.#workloadRefOf(other), ref),
+      );
     if (users.length > replicas) {
       throw new Violation(
         "no more addresses than replicas",

@@ -179,7 +179,7 @@ export class Operations {
     const { api, random } = this.#parts;
     const what =
       record.owner.kind === "pod" && record.podUid !== ""
-        ? random.pick(["policy", "node", "uid"] as const)
+        ? random.pick(["policy", "node", "uid", "pod", "pool"] as const)
         : "policy";
     switch (what) {
       case "policy":
@@ -194,6 +194,19 @@ export class Operations {
       case "uid":
         this.#putRecord({ ...record, podUid: "edited by hand" });
         break;
+      case "pod": {
+        const other = this.#anyPod(({ facts }) => facts.uid !== record.podUid);
+        if (other === undefined) return "no other pod";
+        const { id, uid, pool } = other.facts;
+        const owner = { kind: "pod", pod: id, workload: undefined, pool } as const;
+        this.#putRecord({ ...record, owner, podUid: uid });
+        break;
+      }
+      case "pool": {
+        const owner = { kind: "pool", pool: random.pick(poolNames) } as const;
+        this.#putRecord({ ...record, owner, podUid: "", nodeName: "" });
+        break;
+      }
       default:
         return what satisfies never;
     }

@@ -138,7 +138,7 @@ export const defects: readonly Defect[] = [
     name: "lost record taken as free",
     breaks: "the address of a living pod is free when its record was deleted by hand (D-10)",
     file: allocator,
-    find: "    } else if (mayBeInAPod(before)) {\n",
+    find: "    } else if (mayBeInAPod(before) || this.#formers.has(ip)) {\n",
     replace: "    } else if (mayBeInAPod(before) && before.version === unreadVersion) {\n",
   },
   {
@@ -147,6 +147,27 @@ export const defects: readonly Defect[] = [
     file: reclaim,
     find: '        if (!isLost) return "done";\n',
     replace: '        if (!isLost || allocation.version !== "") return "done";\n',
+  },
+  {
+    name: "edited record taken at its word",
+    breaks: "the address of a pod that is being bound is another's when its record was edited",
+    file: allocator,
+    find: '    if (before.version === "") return;\n',
+    replace: "    if (before.version !== undefined) return;\n",
+  },
+  {
+    name: "answer older than the watch",
+    breaks: "a record comes back into memory by a read that was long on its way",
+    file: allocator,
+    find: "      if (seen.length === 0 || seen.at(-1) === found?.version) return found;\n",
+    replace: "      if (seen.length >= 0) return found;\n",
+  },
+  {
+    name: "filter counts on what goes with an earlier pod",
+    breaks: "the address of an earlier pod of the name is promised, and released before the bind",
+    file: decideFilter,
+    find: " && !goesWithItsPod(allocation)),\n",
+    replace: " && goesWithItsPod !== undefined),\n",
   },
   {
     name: "release without uid check",
@@ -158,9 +179,9 @@ export const defects: readonly Defect[] = [
     also: [
       {
         file: reclaim,
-        find: '    const live = await cluster.readPod(pod);\n    return live === "gone"',
+        find: '{ kind: "present", pod: cached };\n    return await this.#readState(pod);\n',
         replace:
-          '    if (this.#leaving.delete(`gone ${podIdText(pod)}`)) return { kind: "gone" };\n    const live = await cluster.readPod(pod);\n    return live === "gone"',
+          '{ kind: "present", pod: cached };\n    if (this.#leaving.delete(`gone ${podIdText(pod)}`)) return { kind: "gone" };\n    return await this.#readState(pod);\n',
       },
     ],
   },
@@ -182,8 +203,9 @@ export const defects: readonly Defect[] = [
     name: "pod gone in a stale cache",
     breaks: "an address is released because a late watch does not show its pod",
     file: reclaim,
-    find: '    const live = await cluster.readPod(pod);\n    return live === "gone"',
-    replace: '    const live = cached ?? "gone";\n    return live === "gone"',
+    find: '{ kind: "present", pod: cached };\n    return await this.#readState(pod);\n',
+    replace:
+      '{ kind: "present", pod: cached };\n    return cached === undefined ? { kind: "gone" } : { kind: "present", pod: cached };\n',
   },
   {
     name: "workload gone in a stale cache",

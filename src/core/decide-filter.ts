@@ -61,22 +61,27 @@ export function ownerOfPod(context: PodContext): Owner {
 /**
  * The addresses that are the pod's already: bound to its uid, or kept for its name under the same owner; of those kept the one used last
  * comes first, because a write that arrived late may have left another. One that an earlier pod of the name has still, and that goes with
- * that pod, is none of them: it is released before this pod is bound.
+ * that pod, is none of them: it is released before this pod is bound. Nor is one that may be in another pod, whatever the record says.
  */
 export function ownAllocations(context: PodContext, view: AllocationView): readonly Allocation[] {
   const owner = ownerOfPod(context);
   return view
     .ofPod(context.pod.id)
-    .filter(
-      (allocation) =>
-        allocation.podUid === context.pod.uid ||
-        (sameOwner(allocation.owner, owner) && !goesWithItsPod(allocation)),
+    .filter((allocation) =>
+      allocation.podUid === context.pod.uid
+        ? !isKeptForAnother(allocation, view)
+        : sameOwner(allocation.owner, owner) && !goesWithItsPod(allocation),
     )
     .toSorted(
       (a, b) =>
         Number(b.podUid === context.pod.uid) - Number(a.podUid === context.pod.uid) ||
         b.updatedAtMs - a.updatedAtMs,
     );
+}
+
+function isKeptForAnother({ ip, podUid }: Allocation, view: AllocationView): boolean {
+  const holder = view.heldBy(ip);
+  return holder !== undefined && holder !== podUid;
 }
 
 function goesWithItsPod(allocation: Allocation): boolean {

@@ -25,6 +25,7 @@ const rows: readonly {
   readonly pod: PodState;
   readonly existing: Allocation | undefined;
   readonly holder?: PodState;
+  readonly isOld?: boolean;
   readonly expected: string;
 }[] = [
   { what: "pod gone", pod: gone, existing: others, expected: "forget" },
@@ -79,6 +80,22 @@ const rows: readonly {
     pod: present(waiting),
     existing: others,
     holder: present(other),
+    expected: "wait",
+  },
+  {
+    what: "the other waits too, long after the change",
+    pod: present(waiting),
+    existing: others,
+    holder: present(other),
+    isOld: true,
+    expected: "forget",
+  },
+  {
+    what: "the other runs with another address",
+    pod: present(waiting),
+    existing: others,
+    holder: running(other, "10.0.70.9"),
+    isOld: true,
     expected: "give back n1",
   },
   {
@@ -103,9 +120,9 @@ const rows: readonly {
   },
 ];
 
-for (const { what, pod, existing, holder = gone, expected } of rows) {
+for (const { what, pod, existing, holder = gone, isOld = false, expected } of rows) {
   test(`${what}: ${expected}`, () => {
-    const decision = decideFormer({ former, pod, existing, holder });
+    const decision = decideFormer({ former, pod, existing, holder, isOld });
     const text = decision.do === "give back" ? `give back ${decision.nodeName}` : decision.do;
     assert.equal(text, expected);
   });

@@ -17,6 +17,8 @@ export type FormerFacts = {
   readonly existing: Allocation | undefined;
   /** The pod that the record names now; `gone` when it names none. */
   readonly holder: PodState;
+  /** So much time has passed since the change that no Binding of before can be under way any more. */
+  readonly isOld: boolean;
 };
 
 /**
@@ -32,9 +34,11 @@ export type FormerDecision =
 /**
  * Decides what to do. An edited record is treated like a deleted one: as long as its pod lives, and is bound with no other address, the address
  * is the pod's. To give it to somebody else one deletes the pod. An administrator's record is never written over, and one of a pod that runs
- * with the address itself is left to people.
+ * with the address itself is left to people. When the record names another pod that waits too, either may be the one with the Binding under
+ * way: neither is bound with it until that is certain, and then the record is right.
  */
-export function decideFormer({ former, pod, existing, holder }: FormerFacts): FormerDecision {
+export function decideFormer(facts: FormerFacts): FormerDecision {
+  const { former, pod, existing, holder, isOld } = facts;
   const { ip, podUid } = former;
   if (pod.kind === "unknown" || holder.kind === "unknown") return { do: "wait" };
   if (pod.kind === "gone" || pod.pod.uid !== podUid || podIsFinished(pod.pod)) {
@@ -47,8 +51,18 @@ export function decideFormer({ former, pod, existing, holder }: FormerFacts): Fo
     if (owner.kind === "admin" || owner.kind === "foreign") return { do: "wait" };
     if (isBound(existing) && existing.podUid === podUid) return { do: "forget" };
     if (isBound(existing) && isCarriedBy(existing, holder)) return { do: "forget" };
+    if (nodeName === "" && isWaiting(existing, holder)) return { do: isOld ? "forget" : "wait" };
   }
   return { do: "give back", pod: pod.pod, nodeName: nodeName === "" ? former.nodeName : nodeName };
+}
+
+function isWaiting({ podUid }: Allocation, holder: PodState): boolean {
+  return (
+    holder.kind === "present" &&
+    holder.pod.uid === podUid &&
+    holder.pod.nodeName === "" &&
+    !podIsFinished(holder.pod)
+  );
 }
 
 function isCarriedBy({ ip, podUid }: Allocation, holder: PodState): boolean {

@@ -158,12 +158,13 @@ export class Allocator {
       const allocations = await this.#ports.store.list();
       if (isLatest()) {
         const before = [...this.#table.all()].filter(isBound);
+        const lost = new Set(this.#table.inPhase("lost"));
         this.#table.load(allocations);
         // A record that was deleted by hand may be that of a living pod.
         for (const allocation of before) {
           const now = this.#table.get(allocation.ip);
           if (now === undefined) this.#table.put(allocation, "lost");
-          else this.#noteFormer(allocation, now);
+          else if (!lost.has(allocation.ip)) this.#noteFormer(allocation, now);
         }
         this.#unread.clear();
       }
@@ -269,6 +270,12 @@ export class Allocator {
     return [...this.#formers.values()].flat().map(({ record }) => record);
   }
 
+  /** Whether the change is so long ago that no Binding of before it can be under way. */
+  isOldFormer({ ip, podUid }: Allocation): boolean {
+    const former = this.#formers.get(ip)?.find(({ record }) => record.podUid === podUid);
+    return former !== undefined && this.#ports.clock.nowMs() - former.seenMs >= followerMemoryMs;
+  }
+
   /** The same of one address. */
   formersOf(ip: Ip): readonly Allocation[] {
     return (this.#formers.get(ip) ?? []).map(({ record }) => record);
@@ -297,7 +304,11 @@ export class Allocator {
    */
   #noteFormer(before: Allocation, after: Allocation): void {
     const { ip, podUid } = before;
-    if (isBound(after)) this.forgetFormer(after);
+    if (isBound(after) && this.formersOf(ip).some((former) => former.podUid === after.podUid)) {
+      // What was written over it meanwhile was undone.
+      this.#setFormers(ip, []);
+      return;
+    }
     if (!isBound(before) || (isBound(after) && after.podUid === podUid)) return;
     // No Binding is sent before the record is there.
     if (before.version === "") return;
@@ -767,7 +778,9 @@ export class Allocator {
 
   #adopt(allocation: Allocation): void {
     const before = this.#table.get(allocation.ip);
-    if (before !== undefined) this.#noteFormer(before, allocation);
+    // A record that was removed and made again for another was the leader's to give, who may have taken it back from the pod before.
+    const isNew = this.#table.phaseOf(allocation.ip) === "lost";
+    if (before !== undefined && !isNew) this.#noteFormer(before, allocation);
     this.#table.put(allocation, "idle");
     this.#tell({ before, after: allocation, origin: "store" });
   }

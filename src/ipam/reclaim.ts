@@ -407,6 +407,7 @@ export class Reclaim {
       pod: state,
       existing: isLost ? undefined : existing,
       holder,
+      isOld: allocator.isOldFormer(former),
     });
     if (decision.do === "forget") allocator.forgetFormer(former);
     if (decision.do !== "give back") return "done";
