@@ -316,3 +316,35 @@ test("a device that an interrupted ADD left on its way into the pod goes before 
   assert.ok(removes(plan.steps) < plan.steps.findIndex((step) => step.do === "macvlan"));
   assert.ok(removes(plan.undo) >= 0);
 });
+
+test("l3 ipvlans are made as l3s, which the wire can find, and a device that has another mode is left alone", () => {
+  const wish = [aGrant("10.70.0.5")];
+  const modesOf = ({ steps, shared }: AttachmentPlan) =>
+    [...steps, ...shared.flatMap((part) => part.steps)].flatMap((step) =>
+      step.do === "ipvlan" ? [step.mode] : [],
+    );
+  assert.deepEqual(modesOf(planOf({ mode: "ipvlan", ipvlanMode: "l3" }, wish)), ["l3s", "l3s"]);
+  assert.deepEqual(modesOf(planOf({ mode: "ipvlan", ipvlanMode: "l3s" }, wish)), ["l3s", "l3s"]);
+  assert.deepEqual(modesOf(planOf({ mode: "ipvlan" }, wish)), ["l2", "l2"]);
+  const other = aLink({ name: "ipvl0", index: 9, kind: "ipvlan", parent: "eth0", mode: "l3s" });
+  const outcome = planAttachment(
+    aRequest({ mode: "ipvlan" }, wish),
+    { host: aHost({ links: [aLink({ name: "eth0" }), other] }), pod: emptyNamespace },
+    new Map(),
+  );
+  assert.ok(outcome.kind === "refused");
+  assert.match(outcome.message, /eth0 has the ipvlan ipvl0 of mode l3s/);
+});
+
+test("a node is reached through the first of several macvlans, and through each from its own address", () => {
+  const grants = [5, 6].map((vlan) => aGrant(`10.7${vlan}.0.5`, { vlan, gateway: undefined }));
+  const { steps } = planOf({ mode: "macvlan" }, grants);
+  const toNode = steps.flatMap((step) =>
+    step.do === "route" && step.dst === "10.70.0.11/32" ? [[step.link, step.table]] : [],
+  );
+  assert.deepEqual(toNode, [
+    ["eth0", 254],
+    ["eth0", 100],
+    ["eth1", 101],
+  ]);
+});

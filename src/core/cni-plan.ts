@@ -207,6 +207,14 @@ function defaultOf(family: IpFamily): string {
   return family === "IPv4" ? "0.0.0.0/0" : "::/0";
 }
 
+/**
+ * The kernel's mode for ours. In its l3 the pod's device takes the ARP requests for the pod and cannot answer them, so that nobody on the
+ * wire ever finds it; l3s routes likewise and leaves them to the node.
+ */
+function kernelModeOf(mode: NetworkConfig["ipvlanMode"]): "l2" | "l3s" {
+  return mode === "l2" ? "l2" : "l3s";
+}
+
 function alone(ip: Ip): string {
   return `${ip}/${familyOf(ip) === "IPv4" ? 32 : 128}`;
 }
@@ -650,13 +658,7 @@ class Planner {
         this.#shareSysctl(up.forwarding, "1", whileHostForwards);
         this.#shareSysctl(up.proxyDelay, "0");
       } else {
-        // Forwarding turns router advertisements off; a node that lives by them keeps them with 2.
-        if (this.#host.sysctls[up.acceptRa] === "1") {
-          this.#steps.push(hostEnd(up.acceptRa, "2"));
-        }
-        this.#steps.push(hostEnd("net/ipv6/conf/all/forwarding", "1"));
-        this.#shareSysctl(up.proxyNdp, "1");
-        this.#shareSysctl(up.proxyDelay6, "0");
+        this.#answerForIpv6(wire.name);
         this.#steps.push({
           do: "address",
           place: "host",
@@ -677,6 +679,22 @@ class Planner {
       ips: podInterface.grants.map(({ ip }) => ip),
     });
     return undefined;
+  }
+
+  /** Neighbour discovery is answered for others by devices that forward only. */
+  #answerForIpv6(wire: string): void {
+    const up = uplinkSysctls(wire);
+    const host = (key: string, value: string): NetStep => ({
+      do: "sysctl",
+      place: "host",
+      key,
+      value,
+    });
+    // Forwarding turns router advertisements off; a node that lives by them keeps them with 2.
+    if (this.#host.sysctls[up.acceptRa] === "1") this.#steps.push(host(up.acceptRa, "2"));
+    this.#steps.push(host("net/ipv6/conf/all/forwarding", "1"));
+    this.#shareSysctl(up.proxyNdp, "1");
+    this.#shareSysctl(up.proxyDelay6, "0");
   }
 
   #hostRoute(ip: Ip, link: string, src: Ip | undefined): void {
@@ -703,6 +721,17 @@ class Planner {
     const mtu = this.#mtu(wire);
     const { name, mac } = podInterface;
     const isRouted = mode === "ipvlan" && config.ipvlanMode !== "l2";
+    const kernelMode = kernelModeOf(config.ipvlanMode);
+    // The kernel would change the mode of all of them.
+    const other = this.#host.links.find(
+      (link) => link.kind === "ipvlan" && link.parent === wire.name && link.mode !== kernelMode,
+    );
+    if (mode === "ipvlan" && other !== undefined) {
+      return refuse(
+        cniCode.deviceUnusable,
+        `${wire.name} has the ipvlan ${other.name} of mode ${other.mode}, and a device has one mode only; set \`ipvlan_mode\` of the network to that of the others, or use another device`,
+      );
+    }
     const bornAs = `gxm-${shortHash(this.#mark, 8)}${podInterface.position}`;
     const unborn: NetStep = {
       do: "no link",
@@ -723,7 +752,7 @@ class Planner {
     this.#steps.push(
       mode === "macvlan"
         ? { do: "macvlan", ...device, mac }
-        : { do: "ipvlan", ...device, mode: config.ipvlanMode },
+        : { do: "ipvlan", ...device, mode: kernelMode },
     );
     this.#undo.push(
       { do: "no link", place: "pod", name, alias: this.#mark, evenUnmarked: true },
@@ -757,8 +786,7 @@ class Planner {
           this.#shareSysctl(up.forwarding, "1", whileHostForwards);
           this.#shareSysctl(up.proxyDelay, "0");
         } else {
-          this.#shareSysctl(up.proxyNdp, "1");
-          this.#shareSysctl(up.proxyDelay6, "0");
+          this.#answerForIpv6(wire.name);
         }
         this.#steps.push({ do: "proxy", link: wire.name, ip });
         this.#undo.unshift({ do: "no proxy", link: wire.name, ip });
@@ -790,7 +818,7 @@ class Planner {
       key: `link ${name}`,
       steps: [
         mac === undefined
-          ? { do: "ipvlan", mode: config.ipvlanMode, ...device }
+          ? { do: "ipvlan", mode: kernelModeOf(config.ipvlanMode), ...device }
           : { do: "macvlan", mac, ...device },
         { do: "up", place: "host", link: name },
         { do: "sysctl", place: "host", key: `net/ipv4/conf/${name}/arp_ignore`, value: "0" },

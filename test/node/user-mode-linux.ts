@@ -3,6 +3,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -177,6 +178,9 @@ class Machine implements GuestKernel {
       if (stream === null) continue;
       createInterface({ input: stream }).on("line", (line) => this.#hear(line));
     }
+    // Nothing is to wait for a machine but a test that runs in it.
+    this.#child.unref();
+    for (const stream of [stdin, stdout, stderr]) (stream as Socket | null)?.unref();
     process.once("exit", () => this.#kill());
   }
 

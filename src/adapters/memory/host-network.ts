@@ -116,7 +116,8 @@ export class MemoryHostNetwork implements HostNetwork {
         const { name, mtu, alias } = step;
         const parent = where === undefined ? step.parent : "";
         const mac = step.do === "macvlan" ? step.mac : "";
-        this.#add(where, { name, mac, mtu, alias, parent, kind: step.do }, fail);
+        const mode = step.do === "macvlan" ? "bridge" : step.mode;
+        this.#add(where, { name, mac, mtu, alias, parent, mode, kind: step.do }, fail);
         return;
       }
       case "vlan": {
