@@ -38,7 +38,7 @@ const TEST_STEPS: readonly Step[] = [
   {
     name: "simulation",
     command: "node",
-    args: ["sim/run.ts", "--regressions", "--seed", "1000", "--seeds", "200"],
+    args: ["sim/run.ts", "--regressions", "--seeds", "200"],
   },
 ];
 

@@ -166,8 +166,8 @@ export const defects: readonly Defect[] = [
     name: "filter counts on what goes with an earlier pod",
     breaks: "the address of an earlier pod of the name is promised, and released before the bind",
     file: decideFilter,
-    find: " && !goesWithItsPod(allocation)),\n",
-    replace: " && goesWithItsPod !== undefined),\n",
+    find: " && !goesWithItsPod(allocation),\n",
+    replace: " && goesWithItsPod !== undefined,\n",
   },
   {
     name: "release without uid check",
