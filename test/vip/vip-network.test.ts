@@ -15,7 +15,12 @@ import { ip } from "../builders.ts";
 import { waitUntil } from "../control-plane/api.ts";
 import type { LabNamespace } from "../node/network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "../node/network-lab.ts";
+import { greet } from "./cases.ts";
+import { FrameMeter, monotonicMs } from "./meters.ts";
 import { locateNft } from "./programs.ts";
+import { LineReader } from "./raw.ts";
+
+const echoPort = 7_007;
 
 const nft = await locateNft();
 const skip = (await reasonToSkipLab()) || (nft.kind === "missing" ? nft.because : false);
@@ -90,6 +95,8 @@ async function aLab() {
     await pod.ip("route add default via 169.254.1.1 dev eth0");
     await pod.ip("-6 route add default via fe80::1 dev eth0");
     await outside.ip(`route add 10.80.${index + 1}.0/24 via 10.70.0.${11 + index}`);
+    const [other] = nodes.filter((each) => each !== node);
+    await other?.ip(`route add 10.80.${index + 1}.0/24 via 10.70.0.${11 + index}`);
     benches.push(new NodeBench(node, pod));
   }
   for (const bench of benches) await bench.network.start([]);
@@ -117,6 +124,10 @@ function here(podIp: string, wishes: Partial<VipPlace & { kind: "here" }> = {}):
   };
 }
 
+/** Who answers on TCP, and whom it saw. */
+const greets = async (from: LabNamespace, address: string, port = echoPort) =>
+  greet(from, address, { port, waitS: 3 });
+
 describe("the network of virtual addresses on a kernel", { skip }, () => {
   it("answers while the gate is open, and stops by itself", async () => {
     await using lab = await aLab();
@@ -134,5 +145,144 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
       (answers) => !answers,
     );
     assert.deepEqual(a.log.lines("warn"), []);
+  });
+
+  it("is reached by clients, nodes, other pods and the pod itself, who see the address that they called", async () => {
+    await using lab = await aLab();
+    const [a, b] = lab.benches;
+    await using _a = await LineReader.start(a.pod, "echo", ["a", String(echoPort)]);
+    await a.place(vip, here("10.80.1.2"));
+    await b.place(vip, { kind: "there", podIp: ip("10.80.1.2"), nodeIps: [ip("10.70.0.11")] });
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    assert.deepEqual(await greets(lab.outside, vip), { pod: "a", source: "10.70.0.1" });
+    assert.equal((await greets(a.namespace, vip))?.pod, "a");
+    assert.equal((await greets(b.namespace, vip))?.pod, "a");
+    assert.deepEqual(await greets(b.pod, vip), { pod: "a", source: "10.80.2.2" });
+    assert.deepEqual(await greets(a.pod, vip), { pod: "a", source: vip });
+  });
+
+  it("turns only the ports that the pod exposes, and lets its own flows leave with the address", async () => {
+    await using lab = await aLab();
+    const [a] = lab.benches;
+    await using _one = await LineReader.start(a.pod, "echo", ["one", "7001"]);
+    await using _two = await LineReader.start(a.pod, "echo", ["two", "7002"]);
+    await using _out = await LineReader.start(lab.outside, "echo", ["outside", "7003"]);
+    const ports = [
+      { protocol: "tcp" as const, first: 7_000, last: 7_001 },
+      { protocol: "udp" as const, first: 53, last: 53 },
+    ];
+    await a.place(vip, here("10.80.1.2", { ports, sendsFromVip: true }));
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    assert.equal((await greets(lab.outside, vip, 7_001))?.pod, "one");
+    assert.equal(await greets(lab.outside, vip, 7_002), undefined);
+    assert.deepEqual(await greets(a.pod, "10.70.0.1", 7_003), { pod: "outside", source: vip });
+    // Every port again, and its own address again.
+    await a.place(vip, here("10.80.1.2"));
+    await a.gate.close([vip]);
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    assert.equal((await greets(lab.outside, vip, 7_002))?.pod, "two");
+    assert.equal((await greets(a.pod, "10.70.0.1", 7_003))?.source, "10.80.1.2");
+  });
+
+  it("moves to another node with its neighbours, and leaves no flow behind", async () => {
+    await using lab = await aLab();
+    const [a, b] = lab.benches;
+    await using frames = await FrameMeter.start(lab.outside, "br0");
+    await using _a = await LineReader.start(a.pod, "echo", ["a", String(echoPort)]);
+    await using _b = await LineReader.start(b.pod, "echo", ["b", String(echoPort)]);
+    for (const [bench, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const number = bench === a ? 1 : 2;
+      const other = { kind: "there" as const, nodeIps: [ip(`10.70.0.${10 + number}`)] };
+      await to.gate.close([vip, vip6]);
+      to.network.hush([vip, vip6]);
+      await to.place(vip, { ...other, podIp: ip(`10.80.${number}.2`) });
+      await to.place(vip6, { ...other, podIp: ip(`fd00:80::${number}:2`) });
+      await bench.place(vip, here(`10.80.${number}.2`));
+      await bench.place(vip6, here(`fd00:80::${number}:2`));
+      const fromMs = monotonicMs();
+      await bench.hold(vip, ip(`10.80.${number}.2`), 300_000);
+      await bench.hold(vip6, ip(`fd00:80::${number}:2`), 300_000);
+      const name = bench === a ? "a" : "b";
+      assert.equal((await greets(lab.outside, vip))?.pod, name);
+      assert.equal((await greets(lab.outside, vip6))?.pod, name);
+      const said = await waitUntil(
+        "two rounds of announcements",
+        () =>
+          [vip, vip6]
+            .flatMap((address) => frames.claimsOf(address, fromMs))
+            .filter(({ kind }) => kind === "gratuitous"),
+        (claims) =>
+          claims.filter((claim) => claim.ip === vip).length >= 4 &&
+          claims.filter((claim) => claim.ip === vip6).length >= 2,
+      );
+      const [link] = await bench.namespace.show("link show dev eth0");
+      for (const claim of said) assert.equal(claim.mac, link?.["address"]);
+      for (const claim of said) if (claim.ip === vip6) assert.equal(claim.isOverride, true);
+    }
+  });
+
+  it("hears another machine that has the address, before it is held and while it is", async () => {
+    await using lab = await aLab();
+    const [a, b] = lab.benches;
+    await a.place(vip, here("10.80.1.2"));
+    await a.place(vip6, here("fd00:80::1:2"));
+    assert.deepEqual([...(await a.network.probe([vip, vip6]))], []);
+    await b.namespace.ip(`address add ${vip}/32 dev eth0`);
+    await b.namespace.ip(`-6 address add ${vip6}/128 dev eth0 nodad`);
+    const [link] = await b.namespace.show("link show dev eth0");
+    const who = `${String(link?.["address"])} on eth0`;
+    const found = await waitUntil(
+      "both to be found",
+      () => a.network.probe([vip, vip6]),
+      (seen) => seen.size === 2,
+    );
+    assert.deepEqual([...found.values()], [who, who]);
+  });
+
+  it("refuses what is not for it, and leaves nothing behind", async () => {
+    await using lab = await aLab();
+    const [a] = lab.benches;
+    const before = await a.namespace.snapshot();
+    await a.place(vip, { kind: "nowhere" });
+    const refused = await a.namespace.run("bash", "-c", `exec 3<>/dev/tcp/${vip}/7`).then(
+      () => "",
+      (error: { readonly stdout?: string; readonly stderr?: string }) =>
+        `${error.stdout}${error.stderr}`,
+    );
+    assert.match(refused, /unreachable|No route/i);
+    assert.match(
+      [
+        ...(
+          await a.network.place(
+            new Map([[vip, here("10.99.9.9", { way: { kind: "L2", interfaces: "wlan*" } })]]),
+          )
+        ).values(),
+      ].join(),
+      /no interface matches wlan\*/,
+    );
+    await a.place(vip, here("10.80.1.2"));
+    await a.place(vip6, here("fd00:80::1:2"));
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    // Another process begins, as after a crash.
+    const next = new NodeBench(a.namespace, a.pod);
+    await next.gate.clear();
+    await next.network.start([]);
+    assert.equal(await a.namespace.snapshot(), before);
+    assert.equal(await lab.outside.pings(vip, { waitS: 1 }), false);
+    await next.stop();
+  });
+
+  it("offers routes while they are held, and withdraws them without the program that offered them", async () => {
+    await using lab = await aLab();
+    const [a] = lab.benches;
+    const offered = async () => (await a.namespace.ip("route show proto 157")).trim();
+    await a.place(vip, here("10.80.1.2", { way: { kind: "Route" } }));
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    await waitUntil("the offer", offered, (text) => text.includes(vip));
+    a.network.offerFor(1_500);
+    await waitUntil("the end of the offer", offered, (text) => text === "");
   });
 });

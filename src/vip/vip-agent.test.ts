@@ -1,0 +1,158 @@
+// The agent alone, on in-memory adapters and one clock: how it ends, how the next one goes on, and what it refuses. What two nodes do together is
+// tried in vip.test.ts and sim/vip.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ip } from "../../test/builders.ts";
+import { ManualClock } from "../adapters/memory/clock.ts";
+import { MemoryLog } from "../adapters/memory/log.ts";
+import { MemoryVersionedStore } from "../adapters/memory/versioned-store.ts";
+import { MemoryVipGate } from "../adapters/memory/vip-gate.ts";
+import { MemoryVipHost } from "../adapters/memory/vip-host.ts";
+import type { Ip } from "../core/ip.ts";
+import type { NodeLease, VipRecord } from "../core/vip.ts";
+import { newVipRecord, vipTimers } from "../core/vip.ts";
+import { VipAgent } from "./vip-agent.ts";
+
+const address = ip("192.0.2.50");
+const second = ip("2001:db8::50");
+
+/** One node with its kernel, and whatever agents it has one after the other. */
+function aNode() {
+  const clock = new ManualClock();
+  const vips = new MemoryVersionedStore<Ip, VipRecord>((record) => record.ip);
+  const leases = new MemoryVersionedStore<string, NodeLease>((lease) => lease.nodeName);
+  const gate = new MemoryVipGate(clock);
+  const host = new MemoryVipHost();
+  const log = new MemoryLog();
+  const anAgent = () =>
+    new VipAgent({ nodeName: "n1", vips, leases, gate, host, clock, log, timers: vipTimers });
+  const lease = () => leases.get("n1");
+  const grant = async (to: Ip, session: number) => {
+    const found = vips.get(to) ?? newVipRecord(to, clock.nowMs());
+    const holder = {
+      pod: { namespace: "shop", name: "a" },
+      podUid: "uid-a",
+      podIp: to.includes(":") ? ip("2001:db8:1::1") : ip("10.0.0.1"),
+      nodeName: "n1",
+      session,
+    };
+    const record = { ...found, epoch: found.epoch + 1, holder, release: "none" as const };
+    const outcome = await (found.version === "" ? vips.create(record) : vips.update(record));
+    assert.equal(outcome.kind, "written");
+    await clock.pass(1);
+  };
+  /** With an agent that has joined and holds both addresses. */
+  const holding = async () => {
+    const agent = anAgent();
+    agent.start();
+    await clock.pass(1);
+    for (const each of [address, second]) await grant(each, lease()?.session ?? 0);
+    assert.deepEqual(answers(), [address, second]);
+    return agent;
+  };
+  const answers = () => gate.answeringNow().map((entry) => entry.ip);
+  return { clock, vips, leases, gate, host, log, anAgent, lease, grant, holding, answers };
+}
+
+describe("the agent of virtual addresses", () => {
+  it("leaves at once, and says for all addresses together that its session is over", async () => {
+    const node = aNode();
+    const agent = await node.holding();
+    const session = node.lease()?.session ?? 0;
+    await agent.leave();
+    assert.deepEqual(node.answers(), []);
+    assert.deepEqual([...node.host.announced], []);
+    assert.equal(node.lease()?.isRevoked, true);
+    assert.equal(node.lease()?.session, session + 1);
+    await node.clock.pass(10_000);
+    assert.equal(node.lease()?.session, session + 1, "nothing is renewed any more");
+  });
+
+  it("hands its session on: the kernel answers until the next agent goes on with it", async () => {
+    const node = aNode();
+    const agent = await node.holding();
+    const session = await agent.handOn(12_000);
+    assert.equal(session, node.lease()?.session);
+    assert.equal(node.lease()?.durationMs, 12_000, "others must wait for that long");
+    await node.clock.pass(9_000);
+    assert.deepEqual(node.answers(), [address, second]);
+    const next = node.anAgent();
+    next.start(session);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address, second]);
+    assert.equal(node.lease()?.session, session);
+    assert.equal(node.lease()?.durationMs, vipTimers.leaseMs);
+    await node.clock.pass(9_000);
+    assert.deepEqual(node.answers(), [address, second]);
+  });
+
+  it("answers no longer than it said when no agent comes", async () => {
+    const node = aNode();
+    await (await node.holding()).handOn(12_000);
+    await node.clock.pass(12_001);
+    assert.deepEqual(node.answers(), []);
+  });
+
+  it("begins anew when the session that was handed on was taken away meanwhile", async () => {
+    const node = aNode();
+    const session = await (await node.holding()).handOn(12_000);
+    const lease = node.lease();
+    assert.ok(lease !== undefined);
+    await node.leases.update({ ...lease, isRevoked: true });
+    node.anAgent().start(session);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), []);
+    assert.ok((node.lease()?.session ?? 0) > (session ?? 0));
+  });
+
+  it("closes what the session before it answered for and what is not granted any more", async () => {
+    const node = aNode();
+    const session = await (await node.holding()).handOn(12_000);
+    const record = node.vips.get(second);
+    assert.ok(record !== undefined);
+    await node.vips.update({ ...record, release: "wanted" });
+    node.anAgent().start(session);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address]);
+    assert.equal(node.vips.get(second)?.release, "done");
+  });
+
+  it("does not answer for what its node refuses, and does when that ends", async () => {
+    const node = aNode();
+    node.host.refusals.set(address, "it is the gateway");
+    const agent = node.anAgent();
+    agent.start();
+    await node.clock.pass(1);
+    await node.grant(address, node.lease()?.session ?? 0);
+    await node.clock.pass(5_000);
+    assert.deepEqual(node.answers(), []);
+    node.host.refusals.clear();
+    agent.lookAgain(address);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address]);
+    node.host.refusals.set(address, "its pool was deleted");
+    agent.lookAgain(address);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), []);
+  });
+
+  it("opens with fewer at once when the kernel finds that all together come too late", async () => {
+    const node = aNode();
+    const sizes: number[] = [];
+    const open = node.gate.open.bind(node.gate);
+    node.gate.open = async (permit, entries, leftMs) => {
+      sizes.push(entries.length);
+      return entries.length > 100 ? { kind: "late" } : open(permit, entries, leftMs);
+    };
+    const agent = node.anAgent();
+    agent.start();
+    await node.clock.pass(1);
+    const session = node.lease()?.session ?? 0;
+    const ips = Array.from({ length: 300 }, (_, n) => ip(`10.9.${n >> 8}.${n & 255}`));
+    for (const each of ips) await node.grant(each, session);
+    await node.clock.pass(1_200);
+    assert.equal(node.answers().length, ips.length);
+    assert.ok(sizes.some((size) => size > 100));
+  });
+});
