@@ -190,6 +190,121 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
   );
 
   it(
+    "refuses networks that are configured wrongly and annotations that were tampered with, and leaves the node alone",
+    limit,
+    async () => {
+      await using lab = await NetworkLab.open();
+      const { outside, nodes } = await lab.outsideWithNodes(1);
+      const [node] = nodes as [LabNamespace];
+      const vlan = { type: "galaxy-k8s-vlan", device: "eth0", switch: "pure" };
+      const networks: readonly (readonly [string, object, number, RegExp])[] = [
+        ["no-device", { ...vlan, device: "eth9" }, 101, /eth9/],
+        ["no-name", { ...vlan, device: "" }, 7, /set `device`/],
+        [
+          "shell",
+          { ...vlan, device: "eth0;reboot" },
+          7,
+          /characters that no interface should have/,
+        ],
+        ["switch", { ...vlan, switch: "brigde" }, 7, /write one of bridge, pure, macvlan, ipvlan/],
+        ["mtu", { ...vlan, mtu: 70_000 }, 7, /write a whole number from 0 to 65535/],
+        ["types", { ...vlan, devices: "eth0", conflict_check: "no" }, 7, /write true or false/],
+        ["node-address", { ...vlan, switch: "bridge" }, 101, /allow_address_move/],
+        ["route", { ...vlan, routes: [{ dst: "x" }] }, 7, /routes\[0\]/],
+        ["position", { ...vlan, default_address: -1 }, 7, /default_address/],
+        ["prefix", { ...vlan, vlan_name_prefix: "a/b" }, 7, /vlan_name_prefix/],
+        ["version", { ...vlan, cniVersion: "77" }, 0, /^$/],
+        ["program", { type: "../../bin/sh" }, 7, /no name of a program/],
+      ];
+      const info = (fields: object) =>
+        JSON.stringify({ common: { ipinfos: [{ ip: "10.70.0.110/24", vlan: 0, ...fields }] } });
+      const annotations: readonly (readonly [string, string, number, RegExp])[] = [
+        ["no-json", "{", 7, /annotation/],
+        ["no-list", '{"common":{"ipinfos":"10.70.0.110"}}', 7, /a list of 1 to/],
+        ["empty-list", '{"common":{"ipinfos":[]}}', 7, /a list of 1 to/],
+        ["no-prefix", info({ ip: "10.70.0.110/99" }), 7, /write 1 to 32/],
+        ["no-ip", info({ ip: "$(id)" }), 7, /has no address/],
+        ["vlan", info({ vlan: 5000 }), 7, /0 \(untagged\) to 4094/],
+        ["gateway", info({ gateway: "fe80::1" }), 7, /an address of the family/],
+        ["other-pod", info({ ip: "10.70.0.100/24" }), 105, /may not use address 10\.70\.0\.100/],
+        ["node", info({ ip: "10.70.0.11/24" }), 105, /no FloatingIP/],
+        ["loopback", info({ ip: "127.0.0.1/8" }), 105, /no FloatingIP/],
+      ];
+      const pods = [
+        { name: "victim", uid: "u0", ip: "10.70.0.100", networks: "good" },
+        ...networks.map(([name], index) => ({
+          name: `network-${name}`,
+          uid: `n${index}`,
+          ip: `10.70.0.${120 + index}`,
+          networks: name,
+        })),
+        ...annotations.map(([name, annotation], index) => ({
+          name: `annotation-${name}`,
+          uid: `a${index}`,
+          ip: `10.70.0.${150 + index}`,
+          networks: "good",
+          annotation,
+        })),
+      ];
+      const { server } = await startPodApiServer(pods);
+      await using api = server;
+      await using daemon = await startDaemon({
+        lab,
+        node,
+        nodeName: "n1",
+        config: {
+          NetworkConf: [
+            { name: "good", ...vlan },
+            ...networks.map(([name, conf]) => ({ name, ...conf })),
+          ],
+        },
+        access: `--master=${api.url}`,
+      });
+      const victim = await lab.namespace("victim");
+      const add = (name: string, uid: string, netns: string) =>
+        callSdn(daemon.socket, podEnvironment("ADD", { name, uid, netns }), {
+          cniVersion: "1.0.0",
+        });
+      assert.equal((await add("victim", "u0", victim.path)).code, 0, daemon.log());
+      const before = await node.snapshot();
+      const pod = await lab.namespace("pod");
+      const cases = [
+        ...networks.map(([name, , code, says]) => [`network-${name}`, code, says] as const),
+        ...annotations.map(([name, , code, says]) => [`annotation-${name}`, code, says] as const),
+      ];
+      for (const [name, code, says] of cases) {
+        const uid = pods.find((one) => one.name === name)?.uid ?? "";
+        const end = await add(name, uid, pod.path);
+        if (code === 0) {
+          // In the daemon's process nothing has to be converted, so that a version of tomorrow does no harm.
+          assert.equal(end.code, 0, `${name}: ${JSON.stringify(end.json)}`);
+          const who = { name, uid, netns: pod.path };
+          await callSdn(daemon.socket, podEnvironment("DEL", who), { cniVersion: "1.0.0" });
+          continue;
+        }
+        assert.equal(end.json["code"], code, `${name}: ${JSON.stringify(end.json)}`);
+        assert.match(String(end.json["msg"]), says);
+        assert.equal(end.code, 1, name);
+      }
+      assert.equal(await node.snapshot(), before);
+      assert.deepEqual(
+        (await pod.show("link show")).map(({ ifname }) => ifname),
+        ["lo"],
+      );
+      assert.ok(await outside.pings("10.70.0.100"), "the pod whose address others wanted");
+      const refused = 'galaxy_node_cni_duration_seconds_count{command="ADD",result="7"}';
+      const expected = cases.filter(([, code]) => code === 7).length;
+      await waitUntil(
+        "refusals to be counted",
+        () => daemon.metric(refused).catch(() => -1),
+        (count) => count === expected,
+      );
+      assert.equal(daemon.log().match(/"message":"CNI call refused"/g)?.length, cases.length - 1);
+      await daemon.stop();
+    },
+  );
+
+  it(
     "is killed and started again, and still takes away what it gave; also with a state file that was cut",
     limit,
     async () => {

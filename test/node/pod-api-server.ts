@@ -15,6 +15,8 @@ export type FakePod = {
   readonly recordUid?: string;
   readonly networks?: string;
   readonly nodeName?: string;
+  /** Instead of `ipinfos` with its address on 10.70.0.0/24: anything, also what is no JSON. */
+  readonly annotation?: string;
 };
 
 /** An API server that knows these pods and the records of their addresses; statuses collects what is written to pods. */
@@ -49,7 +51,7 @@ export async function startPodApiServer(pods: readonly FakePod[]) {
   return { server, statuses };
 }
 
-function podObject({ name, uid, ip, networks, nodeName = "n1" }: FakePod) {
+function podObject({ name, uid, ip, networks, nodeName = "n1", annotation }: FakePod) {
   const infos = [{ ip: `${ip}/24`, vlan: 0, gateway: "10.70.0.1" }];
   return {
     metadata: {
@@ -57,7 +59,7 @@ function podObject({ name, uid, ip, networks, nodeName = "n1" }: FakePod) {
       namespace: "default",
       uid,
       annotations: {
-        "k8s.v1.cni.galaxy.io/args": JSON.stringify({ common: { ipinfos: infos } }),
+        "k8s.v1.cni.galaxy.io/args": annotation ?? JSON.stringify({ common: { ipinfos: infos } }),
         ...(networks === undefined ? {} : { "k8s.v1.cni.cncf.io/networks": networks }),
       },
     },

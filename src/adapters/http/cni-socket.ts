@@ -22,7 +22,7 @@ import {
   parseCniRequest,
   validAttachments,
 } from "../../wire/cni.ts";
-import { asObject } from "../../wire/json-value.ts";
+import { asObject, quoteValue } from "../../wire/json-value.ts";
 import { formatNetworkStatus } from "../../wire/networks.ts";
 import { parseSocketCall } from "../../wire/node-config.ts";
 
@@ -33,7 +33,10 @@ const mostBodyBytes = 4 * 2 ** 20;
 const youngestGarbageMs = 120_000;
 
 /** A call has this long to arrive; it is a few kilobytes from a process of this machine. */
-const arrivalMs = 15_000;
+const usualArrivalMs = 15_000;
+
+/** Names of namespaces and pods (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/). */
+const podNames = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 
 /** Connections at a time: each call is one, and a node has a few hundred pods. */
 const mostConnections = 1_000;
@@ -44,6 +47,8 @@ export type CniSocketParts = {
   readonly status: StatusPorts;
   /** Tells neighbours about what was attached, beside the answer. */
   readonly announce: (id: AttachmentId) => Promise<void>;
+  /** Instead of 15 s. */
+  readonly arrivalMs?: number;
 };
 
 /** A door of the daemon. */
@@ -57,10 +62,11 @@ type Answer = { readonly status: number; readonly json: unknown };
 
 /** Makes the door. */
 export function createCniSocket(parts: CniSocketParts): CniSocket {
+  const arrivalMs = parts.arrivalMs ?? usualArrivalMs;
   const settings = {
     requestTimeout: arrivalMs,
     headersTimeout: arrivalMs,
-    connectionsCheckingInterval: 1_000,
+    connectionsCheckingInterval: Math.min(1_000, arrivalMs),
   };
   const server = createServer(settings, (request, response) => {
     void respond(parts, request, response);
@@ -222,6 +228,14 @@ async function dispatch(parts: CniSocketParts, request: CniRequest): Promise<Dis
           code: cniCode.invalidEnvironment,
           message:
             "CNI_ARGS has no K8S_POD_NAMESPACE and K8S_POD_NAME; galaxy-sdn is for pods of Kubernetes, others call galaxy-k8s-vlan",
+        };
+      }
+      const strange = [namespace, name].find((text) => text.length > 253 || !podNames.test(text));
+      if (strange !== undefined) {
+        return {
+          kind: "refused",
+          code: cniCode.invalidEnvironment,
+          message: `CNI_ARGS say that pod or namespace is ${quoteValue(strange)}, which is no name that Kubernetes gives; look at who calls galaxy-sdn`,
         };
       }
       const podUid = keys.get("K8S_POD_UID") ?? "";
