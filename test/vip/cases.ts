@@ -44,7 +44,7 @@ export class VipCase {
   /** The same for IPv6. */
   address6(): string {
     addresses += 1;
-    return this.#asked(`2001:db8::${(0x49 + addresses).toString(16)}`);
+    return this.#asked(`2001:db8::${(0x50 + addresses).toString(16)}`);
   }
 
   #asked(ip: string): string {
