@@ -17,6 +17,8 @@ const announceFlag = "--announce";
 
 /** What makes a program a plugin. */
 export type PluginBehaviour = {
+  /** Name of the program. */
+  readonly name: string;
   /** What it is, for those who call it by hand. */
   readonly about: string;
   answer(
@@ -58,16 +60,18 @@ export async function runPlugin(behaviour: PluginBehaviour): Promise<void> {
   );
   if (answer.kind === "refused") return fail(answer, request.version);
   if (answer.result !== undefined) print(formatCniResult(answer.result, request.version));
-  if (request.command === "ADD" && behaviour.afterAdd !== undefined) leaveBehind(request);
+  if (request.command === "ADD" && behaviour.afterAdd !== undefined) {
+    leaveBehind(behaviour.name, request);
+  }
 }
 
-function leaveBehind(request: CniRequest): void {
+function leaveBehind(name: string, request: CniRequest): void {
   const id = JSON.stringify([request.containerId, request.network, request.ifName]);
   const script = process.argv[1] ?? "";
   // An executable made with Bun is its own script, and one of several by the name that it is called by.
   const isExecutable = script === "" || script.startsWith("/$bunfs/");
   const args = isExecutable ? [announceFlag, id] : [script, announceFlag, id];
-  const argv0 = isExecutable ? process.argv0 : process.execPath;
+  const argv0 = isExecutable ? name : process.execPath;
   const child = spawn(process.execPath, args, { argv0, detached: true, stdio: "ignore" });
   // The pod has its network; neighbours learn of it a little later when this fails.
   child.on("error", () => {});

@@ -33,6 +33,7 @@ export async function runOwnPlugin(plugin: OwnPlugin): Promise<void> {
     new ChildPluginExec(),
   );
   await runPlugin({
+    name: plugin,
     about: `Usage: ${plugin} is a CNI plugin that a container runtime calls with CNI_COMMAND: ${purposes[plugin]}.`,
     answer: (request) => plugins.answer(request, plugin),
     afterAdd: (containerId, network, ifName) => plugins.announce({ containerId, network, ifName }),
