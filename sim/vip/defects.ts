@@ -48,9 +48,9 @@ export const vipDefects: readonly Defect[] = [
     name: "vip: lease counted from the reply",
     breaks: "the kernel answers for the time that the answer took too long",
     file: agent,
-    find: "    this.#membership = { lease: outcome.value, endMs: sentMs + lease.durationMs };\n",
+    find: "    this.#isLeaseUnsure = false;\n    this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };\n",
     replace:
-      "    this.#membership = { lease: outcome.value, endMs: clock.nowMs() + lease.durationMs + 0 * sentMs };\n",
+      "    this.#isLeaseUnsure = false;\n    this.#membership = { lease: outcome.value, endMs: clock.nowMs() + timers.leaseMs + 0 * sentMs };\n",
   },
   {
     name: "vip: opened without arming",

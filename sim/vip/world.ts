@@ -34,7 +34,16 @@ type Node = {
   readonly name: string;
   readonly drift: { readonly offsetMs: number; readonly rate: number };
   kernel: MemoryVipGate;
-  agent: { readonly host: Host; readonly link: Link; readonly gate: SlowGate } | undefined;
+  agent:
+    | {
+        readonly host: Host;
+        readonly link: Link;
+        readonly gate: SlowGate;
+        readonly agent: VipAgent;
+        /** It was asked to end in order. */
+        isEnding: boolean;
+      }
+    | undefined;
 };
 
 type Controller = {
@@ -186,14 +195,13 @@ export class VipWorld {
     this.#startController(false);
   }
 
-  #startAgent(node: Node): void {
+  #startAgent(node: Node, resumed?: number): void {
     const host = new Host(this.#timeline);
     const ends = { timeline: this.#timeline, random: this.#random.fork(), host };
     const link = new Link(ends);
     const gate = new SlowGate(() => node.kernel, ends);
     const clock = new DriftingClock(this.#timeline, node.drift, (action) => host.run(action));
-    node.agent = { host, link, gate };
-    new VipAgent({
+    const agent = new VipAgent({
       nodeName: node.name,
       vips: new LinkedStore(link, this.#vips, vipOf),
       leases: new LinkedStore(link, this.#leases, nodeOf),
@@ -202,8 +210,10 @@ export class VipWorld {
       clock,
       log: new MemoryLog(),
       timers: vipTimers,
-    }).start();
-    this.#trace(`agent of ${node.name} starts`);
+    });
+    node.agent = { host, link, gate, agent, isEnding: false };
+    agent.start(resumed);
+    this.#trace(`agent of ${node.name} starts${resumed === undefined ? "" : " and goes on"}`);
   }
 
   #startController(isLeader: boolean): void {
@@ -251,6 +261,8 @@ export class VipWorld {
       "agent slow, then cut": 3,
       "agent killed": 2,
       "agent restarts as its pods fail": 2,
+      "agent hands on": 3,
+      "agent leaves": 1,
       "node crash": 2,
       "kernel slow": 3,
       "controller paused": 2,
@@ -260,6 +272,7 @@ export class VipWorld {
       "links bad": 4,
       "links good": 3,
       "lease deleted": 1,
+      "record deleted": 1,
     });
     this.#trace(`fault: ${kind} (${node.name}, ${pod.pod.name})`);
     const nowMs = this.#timeline.nowMs();
@@ -303,6 +316,15 @@ export class VipWorld {
           if (nodeName === node.name) this.#claims.change(podUid, { isReady: false });
         }
         return;
+      case "agent hands on":
+        this.#endAgent(node, (agent) => agent.handOn(random.pick([4_000, 12_000])));
+        return;
+      case "agent leaves":
+        this.#endAgent(node, async (agent) => {
+          await agent.leave();
+          return undefined;
+        });
+        return;
       case "node crash":
         this.#killAgent(node);
         node.kernel = this.#newKernel(node.drift);
@@ -335,8 +357,41 @@ export class VipWorld {
       case "lease deleted": {
         const lease = this.#leases.get(node.name);
         if (lease !== undefined) void this.#leases.remove(lease);
+        return;
+      }
+      case "record deleted": {
+        // As the API server does it: the finalizer keeps the object, which says that it was deleted.
+        const record = this.#vips.get(random.pick(this.#ips));
+        if (record !== undefined) void this.#vips.update({ ...record, isDeleted: true });
       }
     }
+  }
+
+  /** Ends in order, as far as faults let it, and starts again; a new process goes on where the old one says so. */
+  #endAgent(node: Node, end: (agent: VipAgent) => Promise<number | undefined>): void {
+    const running = node.agent;
+    if (running === undefined || running.isEnding) return;
+    running.isEnding = true;
+    const pauseMs = this.#random.pick([10, 400, 3_000]);
+    const startAgain = (session?: number) => {
+      if (node.agent !== running) return;
+      running.host.kill();
+      node.agent = undefined;
+      this.#timeline.after(pauseMs, () => {
+        if (node.agent !== undefined) return;
+        this.#startAgent(node, session);
+        // What the old process left in the kernel is still there when the new one dies at once.
+        if (!diesAgain || this.#isCalm) return;
+        this.#timeline.after(lifeMs, () => {
+          if (!this.#isCalm) this.#killAgent(node);
+        });
+      });
+    };
+    const diesAgain = this.#random.chance(0.4);
+    const lifeMs = this.#random.pick([20, 60, 200, 1_200]);
+    end(running.agent).then(startAgain, () => startAgain());
+    // Whoever started it does not wait for ever.
+    this.#timeline.after(10_000, () => startAgain());
   }
 
   #cut(link: Link | undefined, forMs: number): void {

@@ -58,6 +58,8 @@ export class VipAgent {
   #mostAtOnce = 1_024;
   #isRunning = false;
   #resumed: number | undefined;
+  /** From then on the lease has its usual duration again, after a process before this one handed it on with a longer one. */
+  #shortenAtMs = 0;
   #beating: Promise<void> = Promise.resolve();
   #stopWatch: () => void = () => {};
   #cancelBeat: () => void = () => {};
@@ -195,8 +197,10 @@ export class VipAgent {
     if (found === undefined || found.isRevoked || found.session !== session) return false;
     this.#lastSession = session;
     const sentMs = clock.nowMs();
-    const outcome = await leases.update({ ...found, durationMs: timers.leaseMs });
+    // The long duration stays until what the process before left in the kernel has run out, or its lease would be over before its timers.
+    const outcome = await leases.update(found);
     if (outcome.kind !== "written") return false;
+    this.#shortenAtMs = sentMs + found.durationMs;
     this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
     log.info("the node's session for virtual addresses goes on", { node: nodeName, session });
     for (const { ip } of vips.all()) this.#look(ip);
@@ -208,14 +212,15 @@ export class VipAgent {
   }
 
   async #renew(lease: NodeLease): Promise<boolean> {
-    const { clock, leases } = this.#ports;
+    const { clock, leases, timers } = this.#ports;
     // Before the request is sent: the answer may come any time after the API server counted the renewal.
     const sentMs = clock.nowMs();
     this.#isLeaseUnsure = true;
-    const outcome = await leases.update(lease);
+    const durationMs = sentMs < this.#shortenAtMs ? lease.durationMs : timers.leaseMs;
+    const outcome = await leases.update({ ...lease, durationMs });
     if (outcome.kind !== "written") return await this.#readBack();
     this.#isLeaseUnsure = false;
-    this.#membership = { lease: outcome.value, endMs: sentMs + lease.durationMs };
+    this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
     await this.#open([...this.#ready]);
     return true;
   }
