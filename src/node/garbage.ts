@@ -38,9 +38,15 @@ export async function collectGarbage(
 /**
  * Undoes attachments whose namespace is gone, as after a restart of the machine: no pod can use them any more, and a DEL that
  * comes all the same finds nothing to do.
+ * @param isSeen whether the namespace of that attachment would be seen from here if it were there. A daemon in a container does not see those
+ * that other runtimes keep for plugins which they call themselves
  */
-export async function collectGone(ports: NodePorts, youngestMs: number): Promise<number> {
-  const hasNamespace = async ({ netns }: AttachmentRecord) =>
-    (await ports.network.readPod(netns)) !== undefined;
-  return collectGarbage(ports, hasNamespace, youngestMs);
+export async function collectGone(
+  ports: NodePorts,
+  youngestMs: number,
+  isSeen: (record: AttachmentRecord) => boolean,
+): Promise<number> {
+  const isWanted = async (record: AttachmentRecord) =>
+    !isSeen(record) || (await ports.network.readPod(record.netns)) !== undefined;
+  return collectGarbage(ports, isWanted, youngestMs);
 }

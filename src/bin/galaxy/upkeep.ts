@@ -1,6 +1,7 @@
 // The daemon's part that looks at the node now and then: values that it needs, what others took away from pods, and what nobody has any
 // more. What is restored and collected is decided in src/node.
 
+import { uptime } from "node:os";
 import { repairAll } from "../../node/cni-check.ts";
 import { collectGone } from "../../node/garbage.ts";
 import type { NodeWorld } from "./node-world.ts";
@@ -20,7 +21,7 @@ export type Upkeep = DaemonPart & {
 
 /** The looks as a part; the first one is at once. */
 export function upkeep(world: NodeWorld): Upkeep {
-  const { options, ports, metrics } = world;
+  const { options, ports, states, metrics } = world;
   const stopping = new AbortController();
   const { signal } = stopping;
   let running = Promise.resolve();
@@ -32,7 +33,14 @@ export function upkeep(world: NodeWorld): Upkeep {
     const { restored, failed } = await repairAll(ports);
     if (restored > 0) metrics.count("repairs", { outcome: "restored" }, restored);
     if (failed > 0) metrics.count("repairs", { outcome: "failed" }, failed);
-    const undone = await collectGone(ports, goneAgeMs);
+    const containers = new Set((await states.all()).map(({ containerId }) => containerId));
+    // Namespaces do not outlive the machine's run; else only those of ADDs that came to this daemon are sure to be seen by it.
+    const bootedAtMs = ports.clock.nowMs() - uptime() * 1000;
+    const undone = await collectGone(
+      ports,
+      goneAgeMs,
+      ({ id, createdAtMs }) => containers.has(id.containerId) || createdAtMs < bootedAtMs,
+    );
     if (undone > 0) metrics.count("garbage", { outcome: "removed" }, undone);
   };
   const run = async (): Promise<void> => {
