@@ -345,15 +345,19 @@ export class Judge {
     }
     this.#lookAtCount(pod);
     this.#lookAtExpectation(pod);
+    const ref = this.#workloadRefOf(pod);
+    // Filter refuses such a pod; only an operator can give it an address.
+    const keepsNothing = !podsAreInterchangeable(ref) && ordinalOf(facts.id.name) === undefined;
     for (const ip of facts.assignedIps) {
       // An operator who wrote another policy into the record during the bind has taken it out of what the pod was promised.
-      if ((this.#api.get("records", ip)?.policy ?? facts.policy) !== facts.policy) {
+      const recorded = this.#api.get("records", ip)?.policy ?? facts.policy;
+      if (recorded !== facts.policy || keepsNothing) {
         this.#promises.delete(ip);
         continue;
       }
       this.#promises.set(ip, {
         podKey: key,
-        workload: this.#workloadRefOf(pod),
+        workload: ref,
         policy: facts.policy,
       });
     }
