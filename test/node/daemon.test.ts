@@ -5,6 +5,7 @@ import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { waitUntil } from "../control-plane/api.ts";
+import { sendJson } from "../scripted-api-server.ts";
 import type { LabNamespace } from "./network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "./network-lab.ts";
 import type { FakePod } from "./pod-api-server.ts";
@@ -180,11 +181,68 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
       const env = podEnvironment("ADD", { name: "forged", uid: "another", netns: pod.path });
       const old = await callSdn(daemon.socket, env, { cniVersion: "1.0.0" });
       assert.equal(old.json["code"], 11, "an old sandbox of that name");
+      const told = await waitUntil(
+        "an event on each pod",
+        async () =>
+          api.seen
+            .filter(({ method, path }) => method === "POST" && path.endsWith("/events"))
+            .map(({ body }) => body as { reason: string; involvedObject: { name: string } }),
+        (events) => new Set(events.map((event) => event.involvedObject.name)).size === pods.length,
+      );
+      assert.ok(told.every(({ reason }) => reason === "PodNetworkRefused"));
       assert.equal(await node.snapshot(), before);
       const left = (await readdir(daemon.stateFolder).catch(() => [])).filter(
         (name) => name !== "attachments",
       );
       assert.deepEqual(left, []);
+      await daemon.stop();
+    },
+  );
+
+  it(
+    "starts without an API server, deletes, and gives a pod its network when the API server comes within ADD's limit",
+    limit,
+    async () => {
+      await using lab = await NetworkLab.open();
+      const { nodes } = await lab.outsideWithNodes(1);
+      const [node] = nodes as [LabNamespace];
+      const { server, statuses } = await startPodApiServer([
+        { name: "web-1", uid: "u1", ip: "10.70.0.101" },
+      ]);
+      await using api = server;
+      const good = api.script;
+      api.script = (_request, response) => {
+        response.destroy();
+      };
+      const access = `--master=${api.url}`;
+      await using daemon = await startDaemon({ lab, node, nodeName: "n1", config, access });
+      const pod = await lab.namespace("pod");
+      const who = { name: "web-1", uid: "u1", netns: pod.path };
+      const call = (command: string) =>
+        callSdn(daemon.socket, podEnvironment(command, who), { cniVersion: "1.0.0" });
+      assert.deepEqual(await call("DEL"), { code: 0, json: {} });
+      const adding = call("ADD");
+      await waitUntil(
+        "the daemon to ask in vain",
+        async () => api.seen.length,
+        (count) => count > 2,
+      );
+      let conflicts = 0;
+      api.script = (request, response) => {
+        if (request.method !== "PATCH" || conflicts > 0) return good(request, response);
+        conflicts += 1;
+        sendJson(response, 409, { kind: "Status", code: 409, reason: "Conflict" });
+        return undefined;
+      };
+      const added = await adding;
+      assert.equal(added.code, 0, JSON.stringify(added.json));
+      await waitUntil(
+        "the network status, after a conflict",
+        async () => statuses.get("web-1"),
+        (text) => text !== undefined,
+      );
+      assert.equal(conflicts, 1);
+      assert.deepEqual(await call("DEL"), { code: 0, json: {} });
       await daemon.stop();
     },
   );
