@@ -12,6 +12,7 @@ import type { NodeOptions } from "../wire/node-options.ts";
 import { parseNodeOptions, parseRuntimeEndpoint } from "../wire/node-options.ts";
 import { cniDoor } from "./galaxy/cni-door.ts";
 import { sandboxGarbage } from "./galaxy/garbage.ts";
+import { hostInstallation, uninstall } from "./galaxy/installation.ts";
 import { openNodeWorld } from "./galaxy/node-world.ts";
 import type { DaemonPart } from "./galaxy/part.ts";
 import { statusDoor } from "./galaxy/status-door.ts";
@@ -33,6 +34,10 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   if (parsed.kind === "invalid") return refuse(parsed.problems);
+  if (parsed.options.uninstalls) {
+    process.stdout.write(`${await uninstall(parsed.options)}\n`);
+    return;
+  }
   const problems: string[] = [];
   const named = parseRuntimeEndpoint(process.env["CONTAINERD_HOST"] ?? "", problems);
   if (problems.length > 0) return refuse(problems.map((problem) => `$CONTAINERD_HOST: ${problem}`));
@@ -71,6 +76,7 @@ async function serve(options: NodeOptions, config: NodeConfig, log: Log): Promis
   const garbage = sandboxGarbage(world);
   const parts: readonly DaemonPart[] = [
     cniDoor(world),
+    hostInstallation(world),
     statusDoor(world, () => looks.problem()),
     looks,
     garbage,

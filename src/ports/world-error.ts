@@ -25,6 +25,7 @@ export type WorldErrorCode =
   | "PROGRAM_HUNG"
   | "NODE_STATE_FAILED"
   | "NODE_BUSY"
+  | "INSTALL_REFUSED"
   | "RUNTIME_UNAVAILABLE";
 
 /**

@@ -215,3 +215,21 @@ export function parsePodState(text: string): readonly PluginState[] | undefined 
     return undefined;
   }
 }
+
+/** Name of the runtime's configuration: runtimes take the first of their folder. */
+export const runtimeConfigName = "00-galaxy.conflist";
+
+/**
+ * The configuration by which a runtime calls galaxy-sdn, and portmap for host ports where that is on the host. Runtimes of CNI 1.1 choose the newest of `cniVersions`; older ones take
+ * `cniVersion`, which every runtime knows that asks for CHECK.
+ */
+export function formatRuntimeConfig(options: { readonly hasPortmap: boolean }): string {
+  const portmap = { type: "portmap", capabilities: { portMappings: true } };
+  const config = {
+    cniVersion: "0.4.0",
+    cniVersions: ["0.4.0", "1.0.0", "1.1.0"],
+    name: "galaxy",
+    plugins: [{ type: "galaxy-sdn" }, ...(options.hasPortmap ? [portmap] : [])],
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
+}

@@ -27,6 +27,19 @@ export type NodeOptions = {
   /** Path of the network namespace that counts as the host; "": that of the process. */
   readonly hostNetns: string;
   readonly verbosity: number;
+  /** What is put onto the host; folders are "" where nothing is. */
+  readonly install: {
+    readonly programFolder: string;
+    readonly configFolder: string;
+    /** File whose text the runtime's configuration gets; "": the built-in one. */
+    readonly configFile: string;
+    /** The executable of the plugins; "": the one beside this program. */
+    readonly executable: string;
+    /** Somebody else's files of the same names are put aside. */
+    readonly takesOver: boolean;
+  };
+  /** Take away what was installed, and end. */
+  readonly uninstalls: boolean;
   /** Whether this node answers for virtual addresses. */
   readonly answersForVips: boolean;
   /** Calico's annotation counts as a claim of virtual addresses. */
@@ -103,6 +116,27 @@ const table = {
     initial: "",
     help: "path of the network namespace that counts as the host, for a daemon that runs in another one",
   },
+  "install-bin-dir": {
+    initial: "",
+    help: "folder of the node that galaxy-sdn and the plugins are put into, usually /opt/cni/bin; nothing is without it",
+  },
+  "install-conf-dir": {
+    initial: "",
+    help: "folder of the node that 00-galaxy.conflist is put into as soon as the socket answers, usually /etc/cni/net.d",
+  },
+  "install-config": {
+    initial: "",
+    help: "file that 00-galaxy.conflist is copied from, instead of the built-in one",
+  },
+  "install-from": {
+    initial: "",
+    help: "executable of the plugins, instead of ../host/galaxy-plugins beside this program",
+  },
+  "take-over": {
+    initial: "false",
+    help: "put somebody else's files of the same names aside, until --uninstall",
+  },
+  uninstall: { initial: "false", help: "take away what was installed, and end" },
   v: { initial: "0", help: "how much to log: 4 and above is everything" },
   vip: {
     initial: "true",
@@ -245,6 +279,14 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
     metricsAddress: address("metrics-address"),
     hostNetns: text("host-netns"),
     verbosity: count("v", 0),
+    install: {
+      programFolder: text("install-bin-dir"),
+      configFolder: text("install-conf-dir"),
+      configFile: text("install-config"),
+      executable: text("install-from"),
+      takesOver: flag("take-over"),
+    },
+    uninstalls: flag("uninstall"),
     answersForVips: flag("vip"),
     vipReadsCalico: flag("vip-calico-annotation"),
     vipRestartMs: durationMs("vip-restart-grace", 0),
