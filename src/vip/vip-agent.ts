@@ -87,6 +87,12 @@ export class VipAgent {
     this.#cancelBeat();
   }
 
+  /** Milliseconds for which the kernel may answer without another renewal; 0 when the node has no lease. */
+  leaseLeftMs(): number {
+    const endMs = this.#membership?.endMs ?? 0;
+    return Math.max(0, endMs - this.#ports.clock.nowMs());
+  }
+
   /** Looks at an address again, for example because what the node allows has changed. */
   lookAgain(ip: Ip): void {
     if (this.#isRunning && this.#membership !== undefined) this.#look(ip);

@@ -81,6 +81,11 @@ export class VipNode implements VipHost {
     this.#cancelListening();
   }
 
+  /** How many addresses are answered for. */
+  get heldCount(): number {
+    return this.#open.size;
+  }
+
   refusal(record: VipRecord): string | undefined {
     const { ip, holder } = record;
     if (holder === undefined) return undefined;

@@ -1,6 +1,8 @@
 // Gate and network of one node together, in namespaces: who answers on the wire, where packets go, and that nothing is left.
 
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { LinuxHostNetwork } from "../../src/adapters/linux/host-network.ts";
 import { NftSession } from "../../src/adapters/linux/nft-session.ts";
@@ -34,7 +36,7 @@ class NodeBench {
   readonly network: LinuxVipNetwork;
   readonly gate: NftVipGate;
 
-  constructor(namespace: LabNamespace, pod: LabNamespace) {
+  constructor(namespace: LabNamespace, pod: LabNamespace, routeHook: string) {
     this.namespace = namespace;
     this.pod = pod;
     const hostNetns = namespace.path;
@@ -42,11 +44,12 @@ class NodeBench {
     this.session = new NftSession({ hostNetns, file });
     this.network = new LinuxVipNetwork({
       nft: this.session,
-      speaker: new VipSpeaker({ hostNetns, log: this.log }),
+      speaker: new VipSpeaker({ hostNetns, routeHook, log: this.log }),
       host: new LinuxHostNetwork({ hostNetns }),
       clock: new SteadyClock(),
       log: this.log,
       hostNetns,
+      routeHook,
     });
     this.gate = new NftVipGate(this.session, {
       speaksAsAddress: (each) => this.network.sendsFromVip(each),
@@ -77,6 +80,9 @@ class NodeBench {
 async function aLab() {
   const lab = await NetworkLab.open();
   const { outside, nodes } = await lab.outsideWithNodes(2);
+  const hook = join(lab.folder, "hook");
+  const hookLog = `${hook}.log`;
+  await writeFile(hook, `#!/bin/sh\necho "$1 $2" >> ${hookLog}\n`, { mode: 0o755 });
   const benches: NodeBench[] = [];
   for (const [index, node] of nodes.entries()) {
     const pod = await lab.namespace(`pod${index + 1}`);
@@ -97,11 +103,13 @@ async function aLab() {
     await outside.ip(`route add 10.80.${index + 1}.0/24 via 10.70.0.${11 + index}`);
     const [other] = nodes.filter((each) => each !== node);
     await other?.ip(`route add 10.80.${index + 1}.0/24 via 10.70.0.${11 + index}`);
-    benches.push(new NodeBench(node, pod));
+    benches.push(new NodeBench(node, pod, hook));
   }
   for (const bench of benches) await bench.network.start([]);
   return {
     outside,
+    hook,
+    hookLog,
     benches: benches as [NodeBench, NodeBench],
     async [Symbol.asyncDispose]() {
       for (const bench of benches) await bench.stop();
@@ -267,7 +275,7 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await a.place(vip6, here("fd00:80::1:2"));
     await a.hold(vip, ip("10.80.1.2"), 300_000);
     // Another process begins, as after a crash.
-    const next = new NodeBench(a.namespace, a.pod);
+    const next = new NodeBench(a.namespace, a.pod, lab.hook);
     await next.gate.clear();
     await next.network.start([]);
     assert.equal(await a.namespace.snapshot(), before);
@@ -279,10 +287,13 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await using lab = await aLab();
     const [a] = lab.benches;
     const offered = async () => (await a.namespace.ip("route show proto 157")).trim();
+    const told = () => readFile(lab.hookLog, "utf8").catch(() => "");
     await a.place(vip, here("10.80.1.2", { way: { kind: "Route" } }));
     await a.hold(vip, ip("10.80.1.2"), 300_000);
     await waitUntil("the offer", offered, (text) => text.includes(vip));
+    await waitUntil("the hook", told, (text) => text === `add ${vip}\n`);
     a.network.offerFor(1_500);
     await waitUntil("the end of the offer", offered, (text) => text === "");
+    await waitUntil("the hook again", told, (text) => text === `add ${vip}\ndel ${vip}\n`);
   });
 });

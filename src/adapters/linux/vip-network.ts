@@ -179,10 +179,11 @@ export class LinuxVipNetwork implements VipNetwork {
     if (ips.length === 0) return;
     for (const ip of ips) this.#announced.delete(ip);
     this.#speaker.tellNetfilter(ips.map(forgetFlowsMessage));
+    // Asked for before whatever is placed next: an address that is elsewhere by then would not be known as offered any more.
+    const withdrawn = this.#inTurn(() => this.#withdraw(ips));
     this.#inBackground("hush virtual addresses", async () => {
-      const gone = ips.filter((ip) => !this.#announced.has(ip));
-      await this.#unwatch(gone);
-      await this.#inTurn(() => this.#withdraw(gone));
+      await withdrawn;
+      await this.#unwatch(ips.filter((ip) => !this.#announced.has(ip)));
     });
   }
 
@@ -605,7 +606,10 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   async #withdraw(ips: readonly Ip[]): Promise<void> {
-    const withdrawn = ips.filter((ip) => isOffered(this.#placed.get(ip)));
+    // One that is announced again was opened again meanwhile.
+    const withdrawn = ips.filter(
+      (ip) => isOffered(this.#placed.get(ip)) && !this.#announced.has(ip),
+    );
     await this.#protocolOf(withdrawn, ownProtocol);
     await this.#callHook("del", withdrawn);
   }

@@ -26,7 +26,7 @@ sub now { open(my $f, '<', '/proc/uptime') or return time; my ($s) = split / /, 
 sub withdraw {
   $until = 0;
   for my $family ('-4', '-6') {
-    my @gone = map { /^(?:\S+ )?([0-9a-f.:]+)/ ? $1 : () } split /\n/, qx(ip $family route show proto $protocol);
+    my @gone = map { /^(?:unicast )?([0-9a-f.:]+)/ ? $1 : () } split /\n/, qx(ip $family route show proto $protocol);
     next unless @gone;
     system("ip $family route flush proto $protocol >/dev/null 2>&1");
     if ($hook ne '') { system($hook, 'del', $_) for @gone }

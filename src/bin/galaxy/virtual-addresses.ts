@@ -17,6 +17,7 @@ import { NftVipGate } from "../../adapters/linux/vip-gate.ts";
 import { LinuxVipNetwork } from "../../adapters/linux/vip-network.ts";
 import { leaveVipSession, takeVipSession } from "../../adapters/linux/vip-session-file.ts";
 import { VipSpeaker } from "../../adapters/linux/vip-speaker.ts";
+import { PrometheusVipNodeMetrics } from "../../adapters/metrics/prometheus-vip-metrics.ts";
 import { SteadyClock } from "../../adapters/system/clock.ts";
 import { TcpPortProbe } from "../../adapters/system/port-probe.ts";
 import { vipTimers } from "../../core/vip.ts";
@@ -36,13 +37,19 @@ const retryMs = 2_000;
 
 /** Virtual addresses as a part; where the flag says no, one that does nothing. */
 export function virtualAddresses(world: NodeWorld): DaemonPart {
-  const { options } = world;
+  const { metrics, options } = world;
   const stopping = new AbortController();
   let running = Promise.resolve();
   return {
     name: "virtual addresses",
     async start() {
-      if (options.answersForVips) running = run(world, stopping.signal);
+      if (!options.answersForVips) return;
+      const live: Live = { agent: undefined, node: undefined };
+      const figures = new PrometheusVipNodeMetrics(metrics.registry, {
+        held: () => live.node?.heldCount ?? 0,
+        leaseLeftSeconds: () => (live.agent?.leaseLeftMs() ?? 0) / 1_000,
+      });
+      running = run({ world, live, figures, signal: stopping.signal });
     },
     async stop() {
       stopping.abort();
@@ -51,12 +58,23 @@ export function virtualAddresses(world: NodeWorld): DaemonPart {
   };
 }
 
+/** What is running at the moment, for metrics. */
+type Live = { agent: VipAgent | undefined; node: VipNode | undefined };
+
+type Life = {
+  readonly world: NodeWorld;
+  readonly live: Live;
+  readonly figures: PrometheusVipNodeMetrics;
+  readonly signal: AbortSignal;
+};
+
 /** One agent of a node at a time: the second waits for the first to end. */
-async function run(world: NodeWorld, signal: AbortSignal): Promise<void> {
+async function run(life: Life): Promise<void> {
+  const { world, signal } = life;
   const { locks, log } = world.ports;
   while (!signal.aborted) {
     try {
-      await locks.withLock("virtual addresses", lockLimitMs, () => answer(world, signal));
+      await locks.withLock("virtual addresses", lockLimitMs, () => answer(life));
     } catch (error) {
       if (!(error instanceof WorldError)) throw error;
       log.warn("virtual addresses are not answered for, it is tried again", {}, error);
@@ -65,7 +83,7 @@ async function run(world: NodeWorld, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
+async function answer({ world, live, figures, signal }: Life): Promise<void> {
   const { nodeName, options, events } = world;
   const { log, network: host } = world.ports;
   const clock = new SteadyClock();
@@ -113,7 +131,14 @@ async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
       network,
       clock,
       log,
-      report: new VipReports({ nodeName, vips, events, clock, log, count: () => {} }),
+      report: new VipReports({
+        nodeName,
+        vips,
+        events,
+        clock,
+        log,
+        count: (what, tookMs) => figures.count(what, tookMs),
+      }),
     });
     const agent = new VipAgent({
       nodeName,
@@ -133,6 +158,8 @@ async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
       clock,
       log,
     });
+    live.agent = agent;
+    live.node = node;
     agent.start(resumed);
     node.start();
     prober.start();
@@ -147,6 +174,8 @@ async function answer(world: NodeWorld, signal: AbortSignal): Promise<void> {
     if (session !== undefined) await leaveVipSession(sessionFile, session);
     await network.stop(session !== undefined);
   } finally {
+    live.agent = undefined;
+    live.node = undefined;
     vips.stop();
     claims.stop();
     leases.stop();
