@@ -1,6 +1,7 @@
 // What is known about an attachment that was made or begun: enough to undo, check and repair it without asking anybody.
 
-import type { Announcement, AttachmentId, SharedPart } from "./cni-plan.ts";
+import type { Announcement, AttachmentId, FunctionUse, SharedPart } from "./cni-plan.ts";
+import { markOf } from "./cni-plan.ts";
 import type { CniResult } from "./cni-result.ts";
 import type { NetStep } from "./net-model.ts";
 
@@ -23,4 +24,18 @@ export type AttachmentRecord = {
 /** Everything that shall hold for an attachment, in order. */
 export function stepsOf(record: Pick<AttachmentRecord, "shared" | "steps">): NetStep[] {
   return [...record.shared.flatMap(({ steps }) => steps), ...record.steps];
+}
+
+/** The virtual functions that attachments have, from before the first effect until nothing of it is left. */
+export function functionUses(records: readonly AttachmentRecord[]): FunctionUse[] {
+  return records.flatMap(({ id, undo }) =>
+    undo.flatMap((step) => {
+      if (step.do !== "no moved link") return [];
+      const { pf, index, link, name } = step;
+      const own = undo.filter(
+        (other) => "index" in other && other.pf === pf && other.index === index,
+      );
+      return [{ pf, index, link, name, mark: markOf(id), undo: own }];
+    }),
+  );
 }

@@ -56,6 +56,9 @@ function aConfig(wish: Partial<NetworkConfig>): NetworkConfig {
     hasNodeAccess: true,
     defaultAddress: 0,
     routes: [],
+    mostFunctions: 256,
+    spoofCheck: undefined,
+    trust: undefined,
     ...wish,
   };
 }

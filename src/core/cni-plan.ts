@@ -11,7 +11,7 @@ import { mainTable } from "./net-model.ts";
 import { macOf, shortHash } from "./short-hash.ts";
 
 /** How pods reach the wire; docs/node.md has a picture of each. */
-export type NetworkMode = "bridge" | "pure" | "macvlan" | "ipvlan" | "underlay-veth";
+export type NetworkMode = "bridge" | "pure" | "macvlan" | "ipvlan" | "underlay-veth" | "sriov";
 
 /** A route that the configuration adds: over the interface of the address at that position. */
 export type ConfiguredRoute = {
@@ -41,6 +41,11 @@ export type NetworkConfig = {
   /** Position of the address whose gateway is the default route of its family. */
   readonly defaultAddress: number;
   readonly routes: readonly ConfiguredRoute[];
+  /** How many virtual functions of a card are used at most, and made when there are none. */
+  readonly mostFunctions: number;
+  /** For virtual functions; undefined: as they are. */
+  readonly spoofCheck: boolean | undefined;
+  readonly trust: boolean | undefined;
 };
 
 /** Which attachment: unique per container, network and interface. */
@@ -90,6 +95,19 @@ export type AttachmentPlan = {
   readonly result: CniResult;
 };
 
+/** Who has a virtual function, from before the first effect until nothing of it is left. */
+export type FunctionUse = {
+  readonly pf: string;
+  readonly index: number;
+  /** Mark of the attachment, and the interface in its pod. */
+  readonly mark: string;
+  readonly name: string;
+  /** What its device was called on the host. */
+  readonly link: string;
+  /** What gives it back. */
+  readonly undo: readonly NetStep[];
+};
+
 /** A plan, or why there is none. */
 export type PlanOutcome = { readonly kind: "plan"; readonly plan: AttachmentPlan } | CniRefusal;
 
@@ -113,12 +131,14 @@ type PodInterface = {
 /**
  * The plan of an attachment.
  * @param facts host with routes of the configured devices and the sysctls of {@link sysctlsToRead}; the pod must exist
+ * @param uses virtual functions that attachments have, this one's among them when it was made before
  * @param undoInForce undo of the shared parts that other attachments use, by key: what was there before the first of them came
  */
 export function planAttachment(
   request: AttachmentRequest,
   facts: NetworkFacts,
   undoInForce: ReadonlyMap<string, readonly NetStep[]>,
+  uses: readonly FunctionUse[] = [],
 ): PlanOutcome {
   const { pod } = facts;
   if (pod === undefined) {
@@ -135,7 +155,7 @@ export function planAttachment(
   }
   const uplink = uplinkOf(request.config, facts.host);
   if (isRefusal(uplink)) return uplink;
-  return new Planner(request, facts.host, pod, uplink, undoInForce).plan();
+  return new Planner(request, facts.host, pod, uplink, undoInForce, uses).plan();
 }
 
 /** The sysctls of the host that {@link planAttachment} looks at; those of devices that do not exist yet are not among them. */
@@ -228,6 +248,7 @@ class Planner {
   readonly #pod: NamespaceFacts;
   readonly #uplink: LinkFacts;
   readonly #undoInForce: ReadonlyMap<string, readonly NetStep[]>;
+  readonly #uses: readonly FunctionUse[];
   readonly #mark: string;
   readonly #shared = new Map<string, SharedPart>();
   readonly #steps: NetStep[] = [];
@@ -244,7 +265,9 @@ class Planner {
     pod: NamespaceFacts,
     uplink: LinkFacts,
     undoInForce: ReadonlyMap<string, readonly NetStep[]>,
+    uses: readonly FunctionUse[],
   ) {
+    this.#uses = uses;
     this.#request = request;
     this.#host = host;
     this.#pod = pod;
@@ -402,6 +425,7 @@ class Planner {
         `the pod has an interface ${podInterface.name} already that this attachment did not make (${existing.kind || "hardware"}); ask for another name, or remove it`,
       );
     }
+    if (mode === "sriov") return this.#attachFunction(podInterface);
     const wire = this.#wireOf(podInterface.vlan);
     if (isRefusal(wire)) return wire;
     this.#steps.push({ do: "up", place: "host", link: this.#uplink.name });
@@ -800,6 +824,95 @@ class Planner {
       this.#announceFromPod(podInterface);
     }
     return undefined;
+  }
+
+  /** A virtual function of the card for each interface: free, or that which this attachment has already. */
+  #attachFunction(podInterface: PodInterface): CniRefusal | undefined {
+    const { mtu, mostFunctions, spoofCheck, trust } = this.#request.config;
+    const { name, mac, vlan } = podInterface;
+    const pf = this.#uplink.name;
+    const functions = (this.#host.functions ?? []).filter((one) => one.pf === pf);
+    const isTaken = (index: number) =>
+      this.#uses.some((use) => use.pf === pf && use.index === index) ||
+      this.#steps.some((step) => step.do === "function" && step.index === index);
+    const own = this.#uses.find((use) => use.mark === this.#mark && use.name === name);
+    const chosen =
+      own === undefined
+        ? functions.find(
+            ({ index, link }) =>
+              index < mostFunctions &&
+              !isTaken(index) &&
+              this.#host.links.some((device) => device.name === link),
+          )
+        : functions.find(({ index }) => index === own.index);
+    if (chosen === undefined) {
+      const some = `${pf} has ${functions.length} virtual functions`;
+      return refuse(
+        cniCode.deviceUnusable,
+        functions.length === 0
+          ? `${pf} has no virtual functions; use a card with SR-IOV, and write their number to /sys/class/net/${pf}/device/sriov_numvfs`
+          : `${some} and none is free for ${podInterface.grants[0]?.ip}; end pods that have one, raise vf_num (${mostFunctions}) or sriov_numvfs`,
+      );
+    }
+    const { index } = chosen;
+    const device = this.#host.links.find((link) => link.name === chosen.link);
+    const link = own?.link ?? chosen.link;
+    const before = this.#undoOf(pf, index);
+    const size = mtu ?? device?.mtu ?? this.#uplink.mtu;
+    const wish = {
+      ...(spoofCheck === undefined ? {} : { spoofCheck }),
+      ...(trust === undefined ? {} : { trust }),
+    };
+    // The wire of a VLAN is inside the card; it can be asked where the node has a device for it.
+    const wire = vlan === 0 ? this.#uplink : findVlan(this.#host, pf, vlan);
+    if (wire?.isUp === true) this.#probe(podInterface, wire.name);
+    this.#steps.push({ do: "up", place: "host", link: pf });
+    this.#steps.push({ do: "function", pf, index, vlan, mac, ...wish });
+    this.#steps.push({
+      do: "moved link",
+      place: "pod",
+      link,
+      name,
+      mac,
+      mtu: size,
+      alias: this.#mark,
+    });
+    this.#undo.push(
+      ...(before ?? [
+        {
+          do: "no moved link",
+          pf,
+          index,
+          link,
+          name,
+          mac: device?.mac ?? "",
+          mtu: device?.mtu ?? size,
+          alias: this.#mark,
+        } as const,
+        {
+          do: "no function",
+          pf,
+          index,
+          vlan: chosen.vlan,
+          ...(chosen.mac === "" ? {} : { mac: chosen.mac }),
+          // Only what was changed.
+          ...(spoofCheck === undefined || chosen.spoofCheck === undefined
+            ? {}
+            : { spoofCheck: chosen.spoofCheck }),
+          ...(trust === undefined || chosen.trust === undefined ? {} : { trust: chosen.trust }),
+        } as const,
+      ]),
+    );
+    const position = this.#podEnd(podInterface, size);
+    for (const grant of podInterface.grants) this.#podAddress(podInterface, grant, position);
+    this.#announceFromPod(podInterface);
+    return undefined;
+  }
+
+  /** What gives a function back, when this attachment has it already: what was there before is known from then. */
+  #undoOf(pf: string, index: number): readonly NetStep[] | undefined {
+    return this.#uses.find((use) => use.mark === this.#mark && use.pf === pf && use.index === index)
+      ?.undo;
   }
 
   /** A macvlan or ipvlan does not talk to the device below it; another one on the host stands in for it. */

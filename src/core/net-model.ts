@@ -2,6 +2,8 @@
 // is doing it once; whether it already is so is answered here. How it is done is the business of the HostNetwork port.
 
 import type { Ip } from "./ip.ts";
+import type { FunctionFacts } from "./virtual-function.ts";
+import { hasSettings } from "./virtual-function.ts";
 
 /** Which network namespace is meant. */
 export type Place = "host" | "pod";
@@ -74,6 +76,8 @@ export type NamespaceFacts = {
   readonly rules: readonly RuleFacts[];
   readonly neighbours: readonly NeighbourFacts[];
   readonly sysctls: Readonly<Record<string, string>>;
+  /** Virtual functions of the cards that were asked for. */
+  readonly functions?: readonly FunctionFacts[];
 };
 
 /** Host and pod together; the pod's namespace may be gone. */
@@ -188,6 +192,39 @@ export type NetStep =
   | { readonly do: "no neighbour"; readonly place: Place; readonly link: string; readonly ip: Ip }
   /** The host answers for the address on the device. */
   | { readonly do: "proxy" | "no proxy"; readonly link: string; readonly ip: Ip }
+  /** An SR-IOV card has virtual functions: some, when it had none. */
+  | { readonly do: "functions"; readonly pf: string; readonly count: number }
+  /** Settings of a function; `no function` gives it back its old ones, as far as they were known. */
+  | {
+      readonly do: "function" | "no function";
+      readonly pf: string;
+      readonly index: number;
+      readonly vlan: number;
+      readonly mac?: string;
+      readonly spoofCheck?: boolean;
+      readonly trust?: boolean;
+    }
+  /** A function's device is in the pod, with its name and MAC there, marked. */
+  | {
+      readonly do: "moved link";
+      readonly place: "pod";
+      readonly link: string;
+      readonly name: string;
+      readonly mac: string;
+      readonly mtu: number;
+      readonly alias: string;
+    }
+  /** It is on the host again, without our mark, and under its old name when that is free. */
+  | {
+      readonly do: "no moved link";
+      readonly pf: string;
+      readonly index: number;
+      readonly link: string;
+      readonly name: string;
+      readonly mac: string;
+      readonly mtu: number;
+      readonly alias: string;
+    }
   /** A value below /proc/sys; left alone while `unless` holds on the host. */
   | {
       readonly do: "sysctl";
@@ -244,6 +281,27 @@ export function isInEffect(step: NetStep, facts: NetworkFacts): boolean {
       const made = link(step.name);
       const hasMac = step.do === "ipvlan" || made?.mac === step.mac;
       return made?.kind === step.do && made.alias === step.alias && hasMac;
+    }
+    case "functions":
+      return place.functions?.some(({ pf }) => pf === step.pf) === true;
+    case "function":
+    case "no function": {
+      const found = place.functions?.find(
+        ({ pf, index }) => pf === step.pf && index === step.index,
+      );
+      // A card that is gone has nothing to give back.
+      return found === undefined ? step.do === "no function" : hasSettings(found, step);
+    }
+    case "moved link": {
+      const moved = link(step.name);
+      return moved?.alias === step.alias && moved.mac === step.mac;
+    }
+    case "no moved link": {
+      const inPod = facts.pod?.links.find(({ name }) => name === step.name);
+      const found = place.functions?.find(
+        ({ pf, index }) => pf === step.pf && index === step.index,
+      );
+      return inPod?.alias !== step.alias && link(found?.link ?? "")?.alias !== step.alias;
     }
     case "vlan":
       return link(step.name)?.vlanId === step.id && link(step.name)?.parent === step.parent;
@@ -326,6 +384,15 @@ export function describeStep(step: NetStep): string {
     case "macvlan":
     case "ipvlan":
       return `${step.do} ${step.name} ${where} on ${step.parent}`;
+    case "functions":
+      return `virtual functions of ${step.pf}`;
+    case "function":
+    case "no function":
+      return `virtual function ${step.index} of ${step.pf} with VLAN ${step.vlan}${step.mac === undefined ? "" : ` and MAC ${step.mac}`}`;
+    case "moved link":
+      return `${step.link} in the pod as ${step.name}`;
+    case "no moved link":
+      return `virtual function ${step.index} of ${step.pf} on the host as ${step.link}`;
     case "vlan":
       return `VLAN device ${step.name} for VLAN ${step.id} on ${step.parent}`;
     case "bridge":

@@ -13,7 +13,7 @@ import type { Ip } from "../core/ip.ts";
 import type { NamespaceFacts } from "../core/net-model.ts";
 import { emptyNamespace } from "../core/net-model.ts";
 import type { Announcer, Conflict } from "../ports/announcer.ts";
-import { parseNetworkConfig } from "../wire/network-config.ts";
+import { ownPlugins, parseNetworkConfig } from "../wire/network-config.ts";
 import { addAttachment } from "./cni-add.ts";
 import { checkAttachment, repairAttachment } from "./cni-check.ts";
 import { delAttachment } from "./cni-del.ts";
@@ -66,7 +66,8 @@ function aWorld(conflicts: readonly Conflict[] = []) {
 }
 
 function aRequest(containerId: string, json: object, last = 5): AttachmentRequest {
-  const plugin = "type" in json ? "galaxy-underlay-veth" : "galaxy-k8s-vlan";
+  const type = "type" in json ? json.type : "galaxy-k8s-vlan";
+  const plugin = ownPlugins.find((own) => own === type) ?? "galaxy-k8s-vlan";
   const parsed = parseNetworkConfig({ name: "n", device: "eth0", ...json }, plugin);
   assert.ok(parsed.kind === "config", JSON.stringify(parsed));
   const grant = (ip: string, prefix: number, vlan: number, gateway: string) => ({
@@ -82,16 +83,20 @@ function aRequest(containerId: string, json: object, last = 5): AttachmentReques
     addresses: [
       grant(`10.70.0.${last}`, 24, 0, "10.70.0.1"),
       grant(`fd00:70::${last}`, 64, 0, "fd00:70::1"),
-      ...("type" in json ? [] : [grant(`10.75.0.${last}`, 24, 5, "10.75.0.1")]),
+      ...(plugin === "galaxy-underlay-veth" ? [] : [grant(`10.75.0.${last}`, 24, 5, "10.75.0.1")]),
     ],
   };
 }
 
 /** What a node's administrator would compare; forwarding of IPv6 stays, as documented. */
-function comparable({ links, addresses, routes, neighbours, sysctls }: NamespaceFacts) {
+function comparable(host: NamespaceFacts) {
+  const { links, addresses, routes, neighbours, sysctls, functions } = host;
   const { "net/ipv6/conf/all/forwarding": _stays, ...others } = sysctls;
   return {
-    links: links.map((link) => ({ ...link, isUp: true })),
+    links: links
+      .map((link) => ({ ...link, isUp: true }))
+      .toSorted((one, other) => one.index - other.index),
+    functions,
     addresses,
     routes,
     neighbours,
@@ -107,7 +112,13 @@ const modes: readonly (readonly [string, object])[] = [
   ["ipvlan l3", { switch: "ipvlan", ipvlan_mode: "l3" }],
   ["ipvlan l3s", { switch: "ipvlan", ipvlan_mode: "l3s" }],
   ["underlay-veth", { type: "galaxy-underlay-veth" }],
+  ["sriov", { type: "galaxy-k8s-sriov", spoof_check: false, trust: true }],
 ];
+
+/** A card with its four functions, which are not made by the pods that use them. */
+async function addFunctions(network: MemoryHostNetwork): Promise<void> {
+  await network.apply([{ do: "functions", pf: "eth0", count: 4 }], { netns: undefined });
+}
 
 for (const [name, json] of modes) {
   test(`${name}: an ADD that dies after any step is made whole by another, or undone by DEL`, async () => {
@@ -115,6 +126,7 @@ for (const [name, json] of modes) {
     for (let steps = 0; ; steps += 1) {
       const { network, ports } = aWorld();
       network.addPod(netns);
+      if (name === "sriov") await addFunctions(network);
       const before = comparable(network.host);
       const request = aRequest("c1", json);
       const dying = new DyingNetwork(network, steps);
@@ -141,6 +153,7 @@ for (const [name, json] of modes) {
 
   test(`${name}: what attachments share goes with the last of them, and a pod that died takes nothing along`, async () => {
     const { network, ports } = aWorld();
+    if (name === "sriov") await addFunctions(network);
     const before = comparable(network.host);
     const [one, two] = [aRequest("c1", json), { ...aRequest("c2", json, 6), netns: `${netns}2` }];
     for (const request of [one, two]) {
@@ -159,6 +172,7 @@ for (const [name, json] of modes) {
     const mac = "02:00:00:00:00:99";
     const { network, ports } = aWorld([{ ip: "10.70.0.5", link: "eth0", mac }]);
     network.addPod(netns);
+    if (name === "sriov") await addFunctions(network);
     const before = comparable(network.host);
     const outcome = await addAttachment(ports, aRequest("c1", json));
     assert.ok(outcome.kind === "refused");
@@ -167,3 +181,31 @@ for (const [name, json] of modes) {
     assert.deepEqual(await ports.store.all(), []);
   });
 }
+
+test("sriov: pods that start at once never have one function, and a card that is full says so", async () => {
+  const { network, ports } = aWorld();
+  const requests = [1, 2, 3].map((number) => ({
+    ...aRequest(`c${number}`, { type: "galaxy-k8s-sriov" }, 10 + number),
+    netns: `${netns}${number}`,
+  }));
+  for (const { netns: pod } of requests) network.addPod(pod);
+  // Two functions each, of four: the third pod finds none.
+  const outcomes = await Promise.all(requests.map((request) => addAttachment(ports, request)));
+  assert.deepEqual(outcomes.map(({ kind }) => kind).toSorted(), ["added", "added", "refused"]);
+  const refused = outcomes.find(({ kind }) => kind === "refused");
+  assert.ok(refused?.kind === "refused");
+  assert.match(refused.message, /eth0 has 4 virtual functions and none is free for 10\.7/);
+  const [moved, names] = [network.host.functions ?? [], network.host.links.map(({ name }) => name)];
+  assert.deepEqual(
+    moved.map(({ link, vlan }) => [link, vlan]),
+    [0, 1, 2, 3].map((index) => ["", index % 2 === 0 ? 0 : 5]),
+  );
+  assert.deepEqual(names, ["eth0"]);
+  for (const { id } of requests) await delAttachment(ports, id);
+  assert.deepEqual(
+    (network.host.functions ?? []).map(({ link, vlan, mac }) => [link, vlan, mac]),
+    [0, 1, 2, 3].map((index) => [`eth0v${index}`, 0, `52:54:00:00:01:0${index}`]),
+  );
+  const again = await addAttachment(ports, requests[0] as AttachmentRequest);
+  assert.equal(again.kind, "added", "and can be used again");
+});

@@ -1,7 +1,7 @@
 // Making an attachment: plan, write down, make what is shared, ask the wire, make what is the pod's own. Whatever fails is undone.
 
 import type { AttachmentRecord } from "../core/attachment-record.ts";
-import { stepsOf } from "../core/attachment-record.ts";
+import { functionUses, stepsOf } from "../core/attachment-record.ts";
 import type { AttachmentPlan, AttachmentRequest } from "../core/cni-plan.ts";
 import { markOf, planAttachment, sysctlsToRead } from "../core/cni-plan.ts";
 import type { CniRefusal, CniResult } from "../core/cni-result.ts";
@@ -72,13 +72,14 @@ async function begin(
     const mark = markOf(request.id);
     const others = (await ports.store.all()).filter(({ id }) => markOf(id) !== mark);
     const before = await ports.store.get(request.id);
+    await ensureFunctions(ports, request);
     const facts = await readForPlan(ports, request);
     const known = typeof before === "string" ? others : [before, ...others];
     const undoInForce = new Map<string, readonly NetStep[]>();
     for (const { shared } of known) {
       for (const { key, undo } of shared) if (!undoInForce.has(key)) undoInForce.set(key, undo);
     }
-    const outcome = planAttachment(request, facts, undoInForce);
+    const outcome = planAttachment(request, facts, undoInForce, functionUses(known));
     if (outcome.kind === "refused") return outcome;
     const { plan } = outcome;
     const record: AttachmentRecord = {
@@ -117,10 +118,26 @@ async function begin(
   });
 }
 
+/** An SR-IOV card has to have functions before one can be chosen. */
+async function ensureFunctions(ports: NodePorts, request: AttachmentRequest): Promise<void> {
+  const { mode, devices, mostFunctions } = request.config;
+  if (mode !== "sriov") return;
+  const { links } = await ports.network.readHost({ routesOf: [], routesTo: [] });
+  const pf = devices.find((name) => links.some((link) => link.name === name));
+  if (pf === undefined) return;
+  const step: NetStep = { do: "functions", pf, count: mostFunctions };
+  const facts = await readFacts(ports.network, undefined, [step]);
+  await ports.network.apply(missingSteps([step], facts), { netns: undefined });
+}
+
 async function readForPlan(ports: NodePorts, request: AttachmentRequest): Promise<NetworkFacts> {
   const { network } = ports;
   const [host, pod] = await Promise.all([
-    network.readHost({ routesOf: request.config.devices, routesTo: [] }),
+    network.readHost({
+      routesOf: request.config.devices,
+      routesTo: [],
+      functionsOf: request.config.mode === "sriov" ? request.config.devices : [],
+    }),
     network.readPod(request.netns),
   ]);
   const sysctls = await network.readSysctls(undefined, sysctlsToRead(request, host));

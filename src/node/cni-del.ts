@@ -121,7 +121,8 @@ async function removeByMark(ports: NodePorts, id: AttachmentId): Promise<void> {
   const mark = markOf(id);
   const host = await ports.network.readHost({ routesOf: [], routesTo: [] });
   const steps = host.links
-    .filter(({ alias }) => alias === mark)
+    // A virtual function cannot be deleted: it comes back when its pod's namespace ends, and the next ADD that takes it sets it anew.
+    .filter(({ alias, kind }) => alias === mark && kind !== "")
     .map(({ name }): NetStep => ({ do: "no link", place: "host", name, alias: mark }));
   await carryOut(ports, undefined, steps);
 }

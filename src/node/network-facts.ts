@@ -43,7 +43,9 @@ export async function readFacts(
   const routesTo = new Set<string>();
   const routesOf = new Set<string>();
   const neighboursOf = new Set<string>();
+  const functionsOf = new Set<string>();
   for (const step of steps) {
+    if ("pf" in step) functionsOf.add(step.pf);
     if ((step.do === "neighbour" || step.do === "no neighbour") && step.place === "host") {
       neighboursOf.add(step.link);
     }
@@ -57,6 +59,7 @@ export async function readFacts(
       routesOf: [...routesOf],
       routesTo: [...routesTo],
       neighboursOf: [...neighboursOf],
+      functionsOf: [...functionsOf],
     }),
     netns === undefined || netns === "" ? undefined : network.readPod(netns),
   ]);

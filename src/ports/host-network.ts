@@ -16,6 +16,8 @@ export type HostQuery = {
   readonly routesTo: readonly string[];
   /** Devices whose permanent neighbours are wanted; proxy entries always are. */
   readonly neighboursOf?: readonly string[];
+  /** SR-IOV cards whose virtual functions are wanted. */
+  readonly functionsOf?: readonly string[];
 };
 
 /** The kernel's network. Every method rejects with a WorldError (`NETWORK_READ_FAILED`, `NETWORK_CHANGE_FAILED`, `PROGRAM_MISSING`). */

@@ -26,11 +26,23 @@ test("what is not said has the established default, but for ipvlan, which neighb
     hasNodeAccess: true,
     defaultAddress: 0,
     routes: [],
+    mostFunctions: 256,
+    spoofCheck: undefined,
+    trust: undefined,
   });
   assert.deepEqual(configOf({ device: "", devices: ["eth1", "eth0"] }).devices, ["eth1", "eth0"]);
   assert.deepEqual(configOf({ device: "eth0", devices: ["eth1"] }).devices, ["eth0"]);
   const underlay = parseNetworkConfig({ device: "eth0", switch: "bridge" }, "galaxy-underlay-veth");
   assert.equal(underlay.kind === "config" && underlay.config.mode, "underlay-veth");
+  const sriov = parseNetworkConfig(
+    { device: "ens1", vf_num: 4, spoof_check: false, trust: true },
+    "galaxy-k8s-sriov",
+  );
+  assert.ok(sriov.kind === "config");
+  const { mode, mostFunctions, spoofCheck, trust } = sriov.config;
+  assert.deepEqual([mode, mostFunctions, spoofCheck, trust], ["sriov", 4, false, true]);
+  const all = parseNetworkConfig({ device: "ens1", vf_num: -1 }, "galaxy-k8s-sriov");
+  assert.equal(all.kind === "config" && all.config.mostFunctions, 256);
 });
 
 test("every mistake is said with field, value and remedy", () => {

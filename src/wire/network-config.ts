@@ -1,4 +1,4 @@
-// The fields of galaxy-k8s-vlan's and galaxy-underlay-veth's CNI configuration, with the names that the Go plugins gave them, and where the
+// The fields of the CNI configuration of galaxy-k8s-vlan, galaxy-underlay-veth and galaxy-k8s-sriov, with the names that the Go plugins gave them, and where the
 // addresses come from. What the fields do is in core/cni-plan.ts; docs/node.md lists them.
 
 import type { ConfiguredRoute, NetworkConfig, NetworkMode } from "../core/cni-plan.ts";
@@ -12,10 +12,13 @@ import type { JsonObject } from "./json-value.ts";
 import { asObject, asText, quoteValue, textAt, valueAt } from "./json-value.ts";
 
 /** Plugins whose work is done here. */
-export const ownPlugins = ["galaxy-k8s-vlan", "galaxy-underlay-veth"] as const;
+export const ownPlugins = ["galaxy-k8s-vlan", "galaxy-underlay-veth", "galaxy-k8s-sriov"] as const;
 
 /** A plugin whose work is done here. */
 export type OwnPlugin = (typeof ownPlugins)[number];
+
+/** As many virtual functions as a card can have. */
+const mostFunctions = 256;
 
 /** The configuration, or every problem in one refusal. */
 export function parseNetworkConfig(
@@ -55,6 +58,12 @@ export function parseNetworkConfig(
     problem(field, `write a whole number from 0 to ${most}`);
     return 0;
   };
+  const functionLimit = (): number => {
+    const value = json["vf_num"] ?? 0;
+    // As the Go plugin has it: nothing useful means all.
+    if (typeof value === "number" && value <= 0) return mostFunctions;
+    return count("vf_num", mostFunctions);
+  };
   const deviceName = (field: string, value: unknown): string[] => {
     if (typeof value !== "string") {
       problem(field, "write the names of devices");
@@ -79,7 +88,12 @@ export function parseNetworkConfig(
   const devices = Array.isArray(list) ? list.flatMap((item) => deviceName("devices", item)) : [];
   const modes = ["bridge", "pure", "macvlan", "ipvlan"] as const;
   const mode: NetworkMode =
-    plugin === "galaxy-underlay-veth" ? "underlay-veth" : choice("switch", modes, "bridge");
+    plugin === "galaxy-underlay-veth"
+      ? "underlay-veth"
+      : plugin === "galaxy-k8s-sriov"
+        ? "sriov"
+        : choice("switch", modes, "bridge");
+  const optional = (field: string) => (json[field] === undefined ? undefined : flag(field, false));
   const mtu = count("mtu", 65_535);
   if (mtu > 0 && mtu < 576) problem("mtu", "write at least 576, or 0 for that of the device");
   const config: NetworkConfig = {
@@ -97,6 +111,9 @@ export function parseNetworkConfig(
     hasNodeAccess: flag("node_access", true),
     defaultAddress: count("default_address", mostAddressesPerPod - 1),
     routes: readRoutes(json["routes"] ?? [], problems),
+    mostFunctions: functionLimit(),
+    spoofCheck: optional("spoof_check"),
+    trust: optional("trust"),
   };
   if (config.devices.length === 0 && problems.length === 0) {
     problems.push("neither device nor devices names a network card; set `device`");

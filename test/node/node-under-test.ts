@@ -16,6 +16,7 @@ import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { CniResult } from "../../src/core/cni-result.ts";
 import type { NodePorts } from "../../src/node/network-facts.ts";
+import type { HostNetwork } from "../../src/ports/host-network.ts";
 import type { CniCommand } from "../../src/wire/cni.ts";
 import { parseCniRequest } from "../../src/wire/cni.ts";
 import type { LabNamespace, NetworkLab } from "./network-lab.ts";
@@ -53,12 +54,18 @@ export class NodeUnderTest {
   readonly ports: NodePorts;
   readonly plugins: OwnPlugins;
 
-  constructor(lab: NetworkLab, node: LabNamespace) {
+  /** @param extend adds what the node has and most have not, such as an SR-IOV card */
+  constructor(
+    lab: NetworkLab,
+    node: LabNamespace,
+    extend: (network: HostNetwork) => HostNetwork = (network) => network,
+  ) {
     const folder = join(lab.folder, node.name);
     const host = { hostNetns: node.path };
     this.ports = {
-      network:
+      network: extend(
         calls === undefined ? new LinuxHostNetwork(host) : new NetlinkHostNetwork(calls, host),
+      ),
       announcer: calls === undefined ? new KernelAnnouncer(host) : new PacketAnnouncer(calls, host),
       store: new AttachmentFiles(folder),
       locks: new SocketNodeLocks(folder),

@@ -315,6 +315,12 @@ function linesOf(netns: string | undefined): (step: NetStep) => Line[] {
         return [line("link", "del", "dev", step.name)];
       case "sysctl":
         return [];
+      case "functions":
+      case "function":
+      case "no function":
+      case "moved link":
+      case "no moved link":
+        throw new TypeError(`${step.do} is the business of function-network.ts`);
       case "up":
       case "address":
       case "no address":
@@ -399,6 +405,11 @@ function inPlace(step: NetStep): Line[] {
     case "bridge":
     case "master":
     case "sysctl":
+    case "functions":
+    case "function":
+    case "no function":
+    case "moved link":
+    case "no moved link":
       throw new TypeError(`${step.do} is no step that is the same in every place`);
   }
 }

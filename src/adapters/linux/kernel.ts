@@ -3,9 +3,11 @@
 import type { Announcer } from "../../ports/announcer.ts";
 import type { HostNetwork } from "../../ports/host-network.ts";
 import { KernelAnnouncer } from "./announcer.ts";
+import { FunctionNetwork } from "./function-network.ts";
 import { LinuxHostNetwork } from "./host-network.ts";
 import { NetlinkHostNetwork } from "./netlink-host-network.ts";
 import { PacketAnnouncer } from "./packet-announcer.ts";
+import { SysfsFunctions } from "./sysfs-functions.ts";
 import { loadSystemCalls } from "./system-calls.ts";
 
 /** The two ports to the kernel's network. */
@@ -22,6 +24,8 @@ export type Kernel = {
  */
 export async function openKernel(options: { readonly hostNetns?: string } = {}): Promise<Kernel> {
   const calls = await loadSystemCalls();
+  const withFunctions = (network: HostNetwork) =>
+    new FunctionNetwork(network, new SysfsFunctions(options), options);
   if (calls !== undefined) {
     const network = new NetlinkHostNetwork(calls, options);
     // A sandbox may know koffi's library and forbid the sockets.
@@ -30,9 +34,10 @@ export async function openKernel(options: { readonly hostNetns?: string } = {}):
       () => false,
     );
     if (isUsable) {
-      return { network, announcer: new PacketAnnouncer(calls, options), access: "netlink" };
+      const announcer = new PacketAnnouncer(calls, options);
+      return { network: withFunctions(network), announcer, access: "netlink" };
     }
   }
   const announcer = new KernelAnnouncer(options);
-  return { network: new LinuxHostNetwork(options), announcer, access: "iproute2" };
+  return { network: withFunctions(new LinuxHostNetwork(options)), announcer, access: "iproute2" };
 }

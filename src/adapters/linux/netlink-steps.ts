@@ -158,6 +158,12 @@ export async function* requestsOf(
     case "no link":
       yield message(rt.delLink, flag.ack, linkHead(), [attribute(ifla.name, text(step.name))]);
       return;
+    case "functions":
+    case "function":
+    case "no function":
+    case "moved link":
+    case "no moved link":
+      throw new TypeError(`${step.do} is the business of function-network.ts`);
     case "up":
       yield message(rt.newLink, flag.ack, linkHead(0, 1, 1), [
         attribute(ifla.name, text(step.link)),

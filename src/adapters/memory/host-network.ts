@@ -17,6 +17,8 @@ export class MemoryHostNetwork implements HostNetwork {
   #host: NamespaceFacts;
   readonly #pods = new Map<string, NamespaceFacts>();
   #lastIndex = 100;
+  /** Virtual functions by the index of their device. */
+  readonly #functionIndexes = new Map<number, number>();
 
   /** @param host devices, addresses and routes of the node */
   constructor(host: NamespaceFacts) {
@@ -30,6 +32,12 @@ export class MemoryHostNetwork implements HostNetwork {
 
   /** The pod dies: its devices go, and the other ends of its veth pairs. */
   removePod(netns: string): void {
+    for (const link of this.#pods.get(netns)?.links ?? []) {
+      // Hardware outlives a namespace, under any name.
+      if (link.kind === "" && !link.isLoopback) {
+        this.#returnFunction(link, `dev${link.index}`);
+      }
+    }
     for (const { alias, kind } of this.#pods.get(netns)?.links ?? []) {
       if (kind === "veth") this.#removeLinks(undefined, (link) => link.alias === alias);
     }
@@ -125,6 +133,56 @@ export class MemoryHostNetwork implements HostNetwork {
         need(parent);
         const { mac = "", mtu = 1500 } = place.links.find((link) => link.name === parent) ?? {};
         this.#add(undefined, { name, mac, mtu, alias, parent, vlanId: id, kind: "vlan" }, fail);
+        return;
+      }
+      case "functions": {
+        const { pf, count } = step;
+        // As many as this card has.
+        for (let index = 0; index < Math.min(count, 4); index += 1) {
+          const link = `${pf}v${index}`;
+          const mac = `52:54:00:00:01:0${index}`;
+          this.#add(undefined, { name: link, mac }, fail);
+          const settings = { vlan: 0, mac, spoofCheck: true, trust: false };
+          this.#functionIndexes.set(this.#lastIndex, index);
+          const { functions = [] } = this.#host;
+          this.#set(undefined, { functions: [...functions, { pf, index, link, ...settings }] });
+        }
+        return;
+      }
+      case "function":
+      case "no function": {
+        const { do: _do, pf, index, ...settings } = step;
+        this.#set(undefined, {
+          functions: (this.#host.functions ?? []).map((one) =>
+            one.pf === pf && one.index === index ? { ...one, ...settings } : one,
+          ),
+        });
+        return;
+      }
+      case "moved link": {
+        const { link, name, mac, mtu, alias } = step;
+        const device = this.#host.links.find(
+          (candidate) => candidate.name === need(link, this.#host),
+        );
+        this.#removeLinks(undefined, (candidate) => candidate === device);
+        this.#add(netns, { name, mac, mtu, alias, index: device?.index ?? 0 }, fail);
+        this.#renameFunction(device?.index ?? 0, "");
+        return;
+      }
+      case "no moved link": {
+        for (const [pod, facts] of this.#pods) {
+          const device = facts.links.find(
+            (candidate) => candidate.alias === step.alias && candidate.name === step.name,
+          );
+          if (device === undefined || pod !== netns) continue;
+          this.#removeLinks(pod, (candidate) => candidate === device);
+          this.#returnFunction(device, step.link);
+        }
+        const now = this.#host.functions?.find(({ index }) => index === step.index)?.link ?? "";
+        const { link, mac, mtu } = step;
+        this.#change(undefined, now, { name: link, mac, mtu, alias: "", isUp: false });
+        const renamed = this.#host.links.find((candidate) => candidate.name === link);
+        this.#renameFunction(renamed?.index ?? 0, link);
         return;
       }
       case "bridge": {
@@ -254,6 +312,20 @@ export class MemoryHostNetwork implements HostNetwork {
       ...wish,
     };
     this.#set(netns, { links: [...place.links, link] });
+  }
+
+  #renameFunction(linkIndex: number, link: string): void {
+    const index = this.#functionIndexes.get(linkIndex);
+    this.#set(undefined, {
+      functions: (this.#host.functions ?? []).map((one) =>
+        one.index === index ? { ...one, link } : one,
+      ),
+    });
+  }
+
+  #returnFunction(device: LinkFacts, name: string): void {
+    this.#set(undefined, { links: [...this.#host.links, { ...device, name }] });
+    this.#renameFunction(device.index, name);
   }
 
   #change(netns: string | undefined, name: string, change: Partial<LinkFacts>): void {

@@ -15,6 +15,7 @@ const purposes: Readonly<Record<OwnPlugin, string>> = {
   "galaxy-k8s-vlan":
     "pods on a bridge, as macvlan or ipvlan, or routed (pure), with an 802.1Q VLAN per address",
   "galaxy-underlay-veth": "pods routed over a veth pair, with VLAN devices that exist already",
+  "galaxy-k8s-sriov": "a virtual function of an SR-IOV network card for each address of a pod",
 };
 
 /** Runs a plugin once and sets the process's exit code. */
