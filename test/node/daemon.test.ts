@@ -10,7 +10,7 @@ import type { LabNamespace } from "./network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "./network-lab.ts";
 import type { FakePod } from "./pod-api-server.ts";
 import { startPodApiServer } from "./pod-api-server.ts";
-import { callSdn, podEnvironment, startDaemon } from "./programs.ts";
+import { callSdn, callSocket, podEnvironment, startDaemon } from "./programs.ts";
 
 const skip = await reasonToSkipLab();
 const limit = { timeout: 240_000 };
@@ -173,7 +173,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
       const pod = await lab.namespace("pod");
       for (const { name, uid, code, says } of pods) {
         const env = podEnvironment("ADD", { name, uid, netns: pod.path });
-        const end = await callSdn(daemon.socket, env, { cniVersion: "1.0.0" });
+        const end = await callSocket(daemon.socket, env, { cniVersion: "1.0.0" });
         assert.equal(end.code, 1, name);
         assert.equal(end.json["code"], code, `${name}: ${JSON.stringify(end.json)}`);
         assert.match(String(end.json["msg"]), says);
@@ -320,7 +320,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
       });
       const victim = await lab.namespace("victim");
       const add = (name: string, uid: string, netns: string) =>
-        callSdn(daemon.socket, podEnvironment("ADD", { name, uid, netns }), {
+        callSocket(daemon.socket, podEnvironment("ADD", { name, uid, netns }), {
           cniVersion: "1.0.0",
         });
       assert.equal((await add("victim", "u0", victim.path)).code, 0, daemon.log());
@@ -337,7 +337,7 @@ describe("the daemon", { skip, timeout: 1_200_000 }, () => {
           // In the daemon's process nothing has to be converted, so that a version of tomorrow does no harm.
           assert.equal(end.code, 0, `${name}: ${JSON.stringify(end.json)}`);
           const who = { name, uid, netns: pod.path };
-          await callSdn(daemon.socket, podEnvironment("DEL", who), { cniVersion: "1.0.0" });
+          await callSocket(daemon.socket, podEnvironment("DEL", who), { cniVersion: "1.0.0" });
           continue;
         }
         assert.equal(end.json["code"], code, `${name}: ${JSON.stringify(end.json)}`);

@@ -2,8 +2,10 @@
 
 import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { formatSocketCall } from "../../src/wire/node-config.ts";
 import { startProgram, tailOf, waitForProgram } from "../control-plane/child-program.ts";
 import type { LabNamespace, NetworkLab } from "./network-lab.ts";
 
@@ -127,6 +129,35 @@ export async function callSdn(
     child.once("close", (code) => {
       resolve({ code, json: text.trim() === "" ? {} : (JSON.parse(text) as SdnEnd["json"]) });
     });
+  });
+}
+
+/** The same call without a process for galaxy-sdn, for tests with many of them: what it sends to the daemon's socket. */
+export async function callSocket(
+  socket: string,
+  env: Readonly<Record<string, string>>,
+  config: Readonly<Record<string, unknown>>,
+): Promise<SdnEnd> {
+  const stdin = JSON.stringify({ name: "galaxy", type: "galaxy-sdn", ...config });
+  const body = formatSocketCall(
+    { CNI_PATH: "/opt/cni/bin", ...env },
+    Buffer.from(stdin).toString("base64"),
+  );
+  return new Promise((resolve, reject) => {
+    const options = { socketPath: socket, path: "/cni", method: "POST" };
+    const call = request(options, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => {
+        text += chunk.toString("utf8");
+      });
+      response.once("error", reject);
+      response.once("end", () => {
+        const json = text === "" ? {} : (JSON.parse(text) as SdnEnd["json"]);
+        resolve({ code: response.statusCode === 200 ? 0 : 1, json });
+      });
+    });
+    call.once("error", reject);
+    call.end(body);
   });
 }
 
