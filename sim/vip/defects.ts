@@ -14,21 +14,23 @@ export const vipDefects: readonly Defect[] = [
     breaks: "a lease that was only not seen renewed counts as over",
     file: move,
     find: '  return nowMs >= endMs ? { kind: "silent" } : { kind: "live", silentAtMs: endMs };\n',
-    replace: '  return nowMs >= endMs ? { kind: "over" } : { kind: "live", silentAtMs: endMs };\n',
+    replace:
+      '  return nowMs >= endMs ? { kind: "over", by: "time" } : { kind: "live", silentAtMs: endMs };\n',
   },
   {
     name: "vip: grant without waiting",
     breaks: "a revoked lease counts as over at once",
     file: move,
-    find: '    return nowMs >= endMs ? { kind: "over" } : { kind: "ending", overAtMs: endMs };\n',
-    replace: '    return nowMs >= 0 ? { kind: "over" } : { kind: "ending", overAtMs: endMs };\n',
+    find: '    return nowMs >= endMs ? { kind: "over", by: "time" } : { kind: "ending", overAtMs: endMs };\n',
+    replace:
+      '    return nowMs >= 0 ? { kind: "over", by: "time" } : { kind: "ending", overAtMs: endMs };\n',
   },
   {
     name: "vip: grant when asked",
     breaks: "the next holder is granted the address as soon as the old one was asked to let go",
     file: move,
-    find: 'record.release === "done" || standing',
-    replace: 'record.release !== "none" || standing',
+    find: 'record.release === "done" || isEnded',
+    replace: 'record.release !== "none" || isEnded',
   },
   {
     name: "vip: silence counted from the answer of the revocation",

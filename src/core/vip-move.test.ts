@@ -118,26 +118,40 @@ describe("the next step", () => {
       ending,
       { kind: "wait", untilMs: nowMs + 700 },
     ],
-    ["is a grant when the session is over", {}, b, { kind: "over" }, { kind: "grant", to: b }],
+    [
+      "is a grant when the session is over",
+      {},
+      b,
+      { kind: "over", by: "time" },
+      { kind: "grant", to: b },
+    ],
     [
       "is to note that nobody holds it when the session is over and nobody may",
       {},
       undefined,
-      { kind: "over" },
+      { kind: "over", by: "time" },
       { kind: "vacate" },
     ],
   ] as const) {
     test(story, () => {
       const record = aRecord(wish);
       const askedSinceMs = record.release === "wanted" ? nowMs - 100 : undefined;
-      const move = decideMove({ record, wanted, standing, askedSinceMs, ackMs: 300, nowMs });
+      const move = decideMove({
+        record,
+        wanted,
+        standing,
+        askedSinceMs,
+        ackMs: 300,
+        isOverruled: true,
+        nowMs,
+      });
       assert.deepEqual(move, expected);
     });
   }
 
   test("is to revoke when a request was not answered in time", () => {
     const record = aRecord({ release: "wanted" });
-    const facts = { record, wanted: b, standing: live, ackMs: 300, nowMs };
+    const facts = { record, wanted: b, standing: live, ackMs: 300, isOverruled: true, nowMs };
     assert.equal(decideMove({ ...facts, askedSinceMs: nowMs - 299 }).kind, "wait");
     assert.deepEqual(decideMove({ ...facts, askedSinceMs: nowMs - 300 }), { kind: "revoke" });
   });
@@ -147,7 +161,7 @@ describe("the next step", () => {
       live,
       ending,
       { kind: "silent" },
-      { kind: "over" },
+      { kind: "over", by: "time" },
     );
     fc.assert(
       fc.property(
@@ -164,6 +178,7 @@ describe("the next step", () => {
             standing,
             askedSinceMs,
             ackMs: 300,
+            isOverruled: true,
             nowMs,
           });
           const isProven = holder === undefined || release === "done" || standing.kind === "over";
@@ -203,10 +218,16 @@ describe("a session", () => {
       7,
       { lease: aLease({ isRevoked: true }) },
       13_500,
-      { kind: "over" },
+      { kind: "over", by: "time" },
     ],
-    ["is over when its node joined again", 6, {}, 10_000, { kind: "over" }],
-    ["is over when that was proven before", 7, { deadUpTo: 7 }, 10_000, { kind: "over" }],
+    ["is over when its node joined again", 6, {}, 10_000, { kind: "over", by: "agent" }],
+    [
+      "is over when that was proven before",
+      7,
+      { deadUpTo: 7 },
+      10_000,
+      { kind: "over", by: "time" },
+    ],
     [
       "is not over because an older lease was revoked",
       8,

@@ -16,13 +16,13 @@ export type LeaseSight = {
 
 /**
  * Whether a node can still answer under a session.
- * - `over`: proven that not
+ * - `over`: proven that not; `by` the agent, which began another session, or by `time`, for a node that holds by its lease alone
  * - `ending`: it was revoked, and is over from `overAtMs` on
  * - `silent`: not renewed for so long that a revocation that succeeds now proves that it is over
  * - `live`: none of these; `silentAtMs` is when it becomes silent
  */
 export type SessionStanding =
-  | { readonly kind: "over" }
+  | { readonly kind: "over"; readonly by: "agent" | "time" }
   | { readonly kind: "ending"; readonly overAtMs: number }
   | { readonly kind: "silent" }
   | { readonly kind: "live"; readonly silentAtMs: number };
@@ -35,16 +35,16 @@ export function standingOf(
   fallbackMs: number,
 ): SessionStanding {
   const { lease, sinceMs } = sight;
-  if (session <= sight.deadUpTo) return { kind: "over" };
   // An agent joins with a new session only after its kernel stopped answering for the old one.
-  if (lease !== undefined && lease.session > session) return { kind: "over" };
+  if (lease !== undefined && lease.session > session) return { kind: "over", by: "agent" };
+  if (session <= sight.deadUpTo) return { kind: "over", by: "time" };
   // What is seen may be older than the grant; then nothing follows from it.
   if (lease !== undefined && lease.session < session) {
     return { kind: "live", silentAtMs: sinceMs + waitOutMs(lease.durationMs) };
   }
   const endMs = sinceMs + waitOutMs(lease?.durationMs ?? fallbackMs);
   if (lease?.isRevoked === true) {
-    return nowMs >= endMs ? { kind: "over" } : { kind: "ending", overAtMs: endMs };
+    return nowMs >= endMs ? { kind: "over", by: "time" } : { kind: "ending", overAtMs: endMs };
   }
   return nowMs >= endMs ? { kind: "silent" } : { kind: "live", silentAtMs: endMs };
 }
@@ -78,23 +78,32 @@ export type MoveFacts = {
   /** Since when this controller has seen that the holder was asked to let go, on its own clock; undefined: it was not asked. */
   readonly askedSinceMs: number | undefined;
   readonly ackMs: number;
+  /** Whether the node cannot hold by others' word beyond its lease: always so in pools that fence (vip-quorum.ts). */
+  readonly isOverruled: boolean;
   readonly nowMs: number;
 };
+
+/** Before a quorum is asked for again. */
+const quorumMs = 500;
 
 /**
  * Decides the next step. A grant comes only where the record itself says that the old node let go, or where the old session is over: both
  * stay true for ever, so that a controller that was paused in between does no harm.
  */
 export function decideMove(facts: MoveFacts): VipMove {
-  const { record, wanted, standing, nowMs } = facts;
+  const { isOverruled, record, wanted, standing, nowMs } = facts;
   const { holder } = record;
-  const isFree = holder === undefined || record.release === "done" || standing.kind === "over";
+  const isEnded = standing.kind === "over" && (standing.by === "agent" || isOverruled);
+  const isFree = holder === undefined || record.release === "done" || isEnded;
   if (isFree) {
     if (wanted !== undefined) return { kind: "grant", to: wanted };
     const isVacant = holder === undefined && record.next === undefined && record.release === "none";
     return isVacant ? { kind: "wait", untilMs: undefined } : { kind: "vacate" };
   }
-  if (standing.kind === "silent") return { kind: "revoke" };
+  if (standing.kind === "over") return { kind: "wait", untilMs: nowMs + quorumMs };
+  if (standing.kind === "silent") {
+    return isOverruled ? { kind: "revoke" } : { kind: "wait", untilMs: nowMs + quorumMs };
+  }
   if (standing.kind === "ending") return { kind: "wait", untilMs: standing.overAtMs };
   if (record.release === "wanted") {
     // Also when the holder would be right again: what was asked may be done at any moment.

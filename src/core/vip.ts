@@ -107,6 +107,8 @@ export type VipRecord = {
   readonly next: VipHolder | undefined;
   /** When `epoch` was granted, milliseconds since 1970 on the controller's clock; for show. */
   readonly grantedAtMs: number;
+  /** In a pool that holds: the nodes by whose word the holder's node may go on without the API server, in this epoch. */
+  readonly voters: readonly string[];
   /** Somebody deleted the object: nobody is granted it any more, and it goes when nobody holds it. */
   readonly isDeleted: boolean;
   /** Whom it left lately, the latest last: pods that lose it again and again stand back, also after the leader changed. */
@@ -171,6 +173,7 @@ export function newVipRecord(ip: Ip, bornMs: number): VipRecord {
     release: "none",
     next: undefined,
     grantedAtMs: 0,
+    voters: [],
     isDeleted: false,
     losses: [],
     transition: undefined,

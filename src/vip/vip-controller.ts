@@ -25,6 +25,7 @@ import {
   sameHolder,
   standingOf,
 } from "../core/vip-move.ts";
+import { afterRound, isOverruled, nothingReached, votersFor } from "../core/vip-quorum.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Leadership } from "../ports/leadership.ts";
 import type { Log } from "../ports/log.ts";
@@ -48,7 +49,7 @@ export type VipControllerPorts = {
 /** Claims of an address, judged. `refusal`: why claims of it were refused, the first of them. */
 type Judged = {
   readonly claimants: readonly VipClaimantFacts[];
-  readonly rules: Pick<VipPool, "minReadyMs" | "lastResort">;
+  readonly rules: Pick<VipPool, "minReadyMs" | "lastResort" | "onControlPlaneLoss">;
   readonly refusal: { readonly reason: string; readonly message: string } | undefined;
   /** Whose claims were refused. */
   readonly refused: readonly VipClaimant[];
@@ -71,6 +72,9 @@ const shortestMs = 20;
 /** How often an address is looked at although nothing is seen to change: what a watch lost is found then. */
 const idleMs = 2_000;
 
+/** After a time in which no agent renewed, so long all of them get to renew. */
+const calmMs = 1_500;
+
 /** Most addresses that are worked on at a time: a storm of moves must leave connections to others. */
 const mostAtOnce = 64;
 
@@ -92,6 +96,14 @@ export class VipController {
   /** Versions of leases that this process replaced: a watch that is behind may show them once more. */
   readonly #replaced = new Map<string, string>();
   readonly #revoking = new Set<string>();
+  /** Which nodes reach the API server, for pools that hold. */
+  #reach = nothingReached;
+  #cancelRound: () => void = () => {};
+  /** When any agent was last seen to renew. */
+  #lastRenewalMs = Number.NEGATIVE_INFINITY;
+  /** Until when agents get the time to renew after nobody could, and the silence for which that was granted. */
+  #calmUntilMs = Number.NEGATIVE_INFINITY;
+  #waitedFor = Number.NaN;
   /** Since when this process sees that a holder was asked to let go, by address and epoch. */
   readonly #askedSince = new Map<string, number>();
   /** Why addresses have to leave their holders. */
@@ -119,6 +131,7 @@ export class VipController {
       leases.watch((nodeName) => this.#seeLease(nodeName)),
     ];
     for (const { nodeName } of leases.all()) this.#seeLease(nodeName);
+    this.#lookAtVoters();
     this.lead();
   }
 
@@ -139,18 +152,23 @@ export class VipController {
   stop(): void {
     this.#isRunning = false;
     for (const stop of this.#stopWatches) stop();
+    this.#cancelRound();
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
     this.#waiting.clear();
   }
 
   #seeLease(nodeName: string): void {
-    const { clock, leases } = this.#ports;
+    const { clock, leases, timers } = this.#ports;
     const lease = leases.get(nodeName);
     if (lease !== undefined && this.#replaced.get(nodeName) === lease.version) return;
     const before = this.#sights.get(nodeName);
     const nowMs = clock.nowMs();
     this.#sights.set(nodeName, lookAgain(before, lease, nowMs));
+    if (lease !== undefined && !lease.isRevoked && lease.version !== before?.lease?.version) {
+      if (nowMs - this.#lastRenewalMs > timers.leaseMs) this.#calmUntilMs = nowMs + calmMs;
+      this.#lastRenewalMs = nowMs;
+    }
     const isMereRenewal =
       before?.lease?.session === lease?.session &&
       before?.lease?.isRevoked === lease?.isRevoked &&
@@ -245,7 +263,7 @@ export class VipController {
     const selection = selectHolder({ ip, claimants, holderUid, ...rules, nowMs });
     const standing: SessionStanding =
       holder === undefined
-        ? { kind: "over" }
+        ? { kind: "over", by: "agent" }
         : standingOf(holder.session, this.#sightOf(holder.nodeName), nowMs, timers.leaseMs);
     const wanted = record.isDeleted ? undefined : selection.wanted;
     const move = decideMove({
@@ -254,6 +272,9 @@ export class VipController {
       standing,
       askedSinceMs: this.#askedSinceMs(record, nowMs),
       ackMs: timers.ackMs,
+      isOverruled:
+        record.voters.length === 0 ||
+        isOverruled(record.voters, this.#reach, { leaseMs: timers.leaseMs, nowMs }),
       nowMs,
     });
     const facts = { record, judged, selection, standing };
@@ -350,7 +371,8 @@ export class VipController {
         await vips.update({ ...record, release: "wanted", next: move.next, look });
         return;
       case "revoke":
-        if (record.holder !== undefined) await this.#revoke(record.holder);
+        if (record.holder === undefined) return;
+        if (await this.#mayRevoke(record.holder, facts.standing)) await this.#revoke(record.holder);
         return;
       case "grant":
         await this.#grant(facts, move.to, look);
@@ -374,6 +396,10 @@ export class VipController {
       release: "none",
       next: undefined,
       grantedAtMs: nowMs,
+      voters:
+        facts.judged.rules.onControlPlaneLoss === "Hold"
+          ? votersFor(ip, to.nodeName, this.#freshNodes(nowMs))
+          : [],
       losses: isLoss ? withLoss(losses, holder.podUid, nowMs) : losses,
       transition: this.#transition(facts, to, nowMs),
       foreignOwner: undefined,
@@ -421,6 +447,71 @@ export class VipController {
     if (this.#ports.claims.claimsOf(record.ip).length > 0) return;
     this.#kept.delete(record.ip);
     await addresses.giveBack(record.ip);
+  }
+
+  #freshNodes(nowMs: number): readonly string[] {
+    return [...this.#sights].flatMap(([nodeName, sight]) =>
+      isFresh(sight, nowMs) ? [nodeName] : [],
+    );
+  }
+
+  /**
+   * Whether a lease that was silent may be taken away already. When nobody renewed for a while it was this process or the API server that was
+   * away: agents that are well get the time to renew before they are taken for dead.
+   */
+  async #mayRevoke({ nodeName }: VipHolder, standing: SessionStanding): Promise<boolean> {
+    if (standing.kind !== "silent") return true;
+    const { clock, leases, timers } = this.#ports;
+    const lastMs = this.#lastRenewalMs;
+    if (clock.nowMs() - lastMs > timers.leaseMs && this.#waitedFor !== lastMs) {
+      // Rejects while the API server is away.
+      await leases.read(nodeName);
+      this.#waitedFor = lastMs;
+      this.#calmUntilMs = clock.nowMs() + calmMs;
+    }
+    return clock.nowMs() >= this.#calmUntilMs;
+  }
+
+  /** Looks at the leases of voters from the source of truth, as long as there are any. */
+  #lookAtVoters(): void {
+    if (!this.#isRunning) return;
+    const { clock, leadership, timers, vips } = this.#ports;
+    const voters = new Set(vips.all().flatMap((record) => record.voters));
+    const again = () => {
+      this.#cancelRound = clock.after(timers.renewMs, () => this.#lookAtVoters());
+    };
+    if (voters.size === 0 || !leadership.isLeader()) {
+      this.#reach = nothingReached;
+      again();
+      return;
+    }
+    const sentMs = clock.nowMs();
+    this.#readVersions([...voters]).then(
+      (versions) => {
+        const round = { sentMs, answeredMs: clock.nowMs(), versions };
+        this.#reach = afterRound(this.#reach, round, timers.leaseMs);
+        again();
+      },
+      (error: unknown) => {
+        throw error;
+      },
+    );
+  }
+
+  async #readVersions(nodeNames: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const versions = new Map<string, string>();
+    await Promise.all(
+      nodeNames.map(async (nodeName) => {
+        try {
+          const lease = await this.#ports.leases.read(nodeName);
+          if (lease !== undefined && !lease.isRevoked) versions.set(nodeName, lease.version);
+        } catch (error) {
+          // What was not answered proves nothing.
+          if (!(error instanceof WorldError)) throw error;
+        }
+      }),
+    );
+    return versions;
   }
 
   /** Takes the lease of the holder's node away at the version that was seen, or marks the place of one that is gone. */
@@ -477,7 +568,11 @@ export class VipController {
     const world = { pools: claims.pools(), forbidden: claims.forbidden() };
     const nowMs = clock.nowMs();
     let { refusal } = keeping;
-    let rules: Judged["rules"] = { minReadyMs: 0, lastResort: "release" };
+    let rules: Judged["rules"] = {
+      minReadyMs: 0,
+      lastResort: "release",
+      onControlPlaneLoss: "Fence",
+    };
     const claimants: VipClaimantFacts[] = [];
     const refused: VipClaimant[] = [];
     for (const claim of claims.claimsOf(ip)) {

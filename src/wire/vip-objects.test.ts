@@ -35,6 +35,7 @@ const record: VipRecord = {
   release: "wanted",
   next: { ...holder, pod: { namespace: "shop", name: "web-1" }, podUid: "uid-2", nodeName: "n2" },
   grantedAtMs: 1_700_000_001_000,
+  voters: ["n1", "n2", "n3"],
   losses: [{ podUid: "uid-0", atMs: 1_700_000_001_000 }],
   transition: {
     from: { pod: { namespace: "shop", name: "db-0" }, nodeName: "n3" },

@@ -107,7 +107,7 @@ function readRange(entry: unknown): IpRange | undefined {
 /** A FloatingVIP that says what the record says; with its version when it has one. */
 export function formatFloatingVip(record: VipRecord): Readonly<Record<string, unknown>> {
   const { ip, bornMs, epoch, holder, release, next, grantedAtMs, look, version } = record;
-  const { foreignOwner, losses, transition } = record;
+  const { foreignOwner, losses, transition, voters } = record;
   return {
     apiVersion: galaxyApiVersion,
     kind: "FloatingVIP",
@@ -126,6 +126,7 @@ export function formatFloatingVip(record: VipRecord): Readonly<Record<string, un
       ...(grantedAtMs === 0 ? {} : { since: formatTime(grantedAtMs) }),
       ...(holder === undefined ? {} : { holder: formatHolder(holder) }),
       ...(next === undefined ? {} : { next: formatHolder(next) }),
+      ...(voters.length === 0 ? {} : { voters }),
       candidates: look.candidates.map(({ pod, nodeName, reason }) => ({
         namespace: pod.namespace,
         pod: pod.name,
@@ -192,6 +193,7 @@ export function parseFloatingVip(json: unknown): VipRecord | undefined {
     release,
     next,
     grantedAtMs: parseTimeMs(valueAt(status, "since")) ?? 0,
+    voters: asList(valueAt(status, "voters")).flatMap((each) => asText(each) ?? []),
     isDeleted: (textAt(json, "metadata", "deletionTimestamp") ?? "") !== "",
     losses: asList(valueAt(status, "losses")).flatMap(readLoss),
     transition: readTransition(valueAt(status, "lastTransition")),
@@ -354,6 +356,7 @@ export const floatingVipCrd = definition(
               properties: { namespace: text, pod: text, node: text, reason: text },
             },
           },
+          voters: { type: "array", items: text },
           foreignOwner: { ...text, description: "Another machine that claims the address." },
           lastTransition: {
             ...open,
