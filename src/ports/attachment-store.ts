@@ -5,7 +5,7 @@ import type { AttachmentId } from "../core/cni-plan.ts";
 
 /** Records of attachments. Every method rejects with a WorldError (`NODE_STATE_FAILED`). */
 export interface AttachmentStore {
-  /** Replaces the record as a whole; after it resolved, a crash does not lose it. */
+  /** Replaces the record as a whole; after it resolved, the end of the process does not lose it. That of the machine may: what it is about is gone then. */
   put(record: AttachmentRecord): Promise<void>;
   /** `unreadable` when there is a record that cannot be understood. */
   get(id: AttachmentId): Promise<AttachmentRecord | "absent" | "unreadable">;

@@ -1,7 +1,8 @@
-// The AttachmentStore port on a folder: a JSON file per attachment, replaced as a whole and synced before it counts.
+// The AttachmentStore port on a folder: a JSON file per attachment, replaced as a whole. It survives the end of every process, and is not
+// synced: what a record describes lives in the kernel and is gone with it when the machine's power goes.
 
 import { createHash } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AttachmentRecord } from "../../core/attachment-record.ts";
 import type { AttachmentId } from "../../core/cni-plan.ts";
@@ -86,15 +87,9 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** Nobody ever reads half of it, and after a crash it is the old or the new text. */
+/** Nobody ever reads half of it, and after the end of this process it is the old or the new text. */
 async function writeAtomically(path: string, text: string): Promise<void> {
   const unfinished = `${path}.${process.pid}.tmp`;
-  const file = await open(unfinished, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
+  await writeFile(unfinished, text, { mode: 0o600 });
   await rename(unfinished, path);
 }

@@ -35,7 +35,9 @@ export function hostInstallation({ options, ports }: NodeWorld): DaemonPart {
         ports.log.info("plugins are on the host", { folder: install.programFolder, names });
       }
       if (install.configFolder === "") return;
-      const programs = await readdir(install.programFolder || "/opt/cni/bin").catch(() => []);
+      const programs = await readdir(install.programFolder || "/opt/cni/bin").catch(
+        (): string[] => [],
+      );
       const text =
         install.configFile === ""
           ? formatRuntimeConfig({ hasPortmap: programs.includes("portmap") })
