@@ -5,8 +5,11 @@ import { numbered, parseAnswers } from "./netlink-message.ts";
 import type { SystemCalls } from "./system-calls.ts";
 import { socketNumbers } from "./system-calls.ts";
 
-/** As large as the kernel makes one part of a list. */
-const partBytes = 65_536;
+/**
+ * What a read of any socket gives, as large as the kernel makes one part of a list. One for all sockets, because it is read and taken apart
+ * without a pause; one for each would be megabytes that wait for the garbage collector.
+ */
+const part = Buffer.allocUnsafeSlow(65_536);
 
 /** What the kernel answers to a request that it refuses. */
 export class NetlinkRefusal extends Error {
@@ -25,7 +28,6 @@ export class NetlinkRefusal extends Error {
 export class NetlinkSocket implements Disposable {
   readonly #calls: SystemCalls;
   readonly #socket: number;
-  readonly #part = Buffer.allocUnsafe(partBytes);
   #sequence = 0;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -67,8 +69,8 @@ export class NetlinkSocket implements Disposable {
     const objects: Buffer[] = [];
     for (;;) {
       // The kernel has answered before it took the request as sent.
-      const size = this.#calls.receive(this.#socket, this.#part);
-      for (const answer of parseAnswers(this.#part.subarray(0, size))) {
+      const size = this.#calls.receive(this.#socket, part);
+      for (const answer of parseAnswers(part.subarray(0, size))) {
         if (answer.sequence !== sequence) continue;
         if (answer.kind === "object") objects.push(answer.body);
         else if (answer.kind === "end") return objects;

@@ -29,6 +29,20 @@ test("one at a time has a lock, in whatever order; other locks and scopes are fr
   assert.deepEqual([turns, most], [12, 1]);
 });
 
+test("who gives up waiting does not keep those behind it from their turn", async () => {
+  const locks = new SocketNodeLocks(`test ${process.pid} impatient`);
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  const first = locks.withLock("a", waitMs, () => held);
+  const behind: string[] = [];
+  const impatient = locks.withLock("a", 30, async () => behind.push("impatient"));
+  const patient = locks.withLock("a", waitMs, async () => behind.push("patient"));
+  await assert.rejects(impatient, /locks? a: somebody else on this node held it for 30 ms/);
+  assert.deepEqual(behind, []);
+  release();
+  await Promise.all([first, patient]);
+  assert.deepEqual(behind, ["patient"]);
+});
+
 test("a lock is free again after its action failed", async () => {
   const locks = new SocketNodeLocks(`test ${process.pid} failing`);
   const fails = locks.withLock("a", waitMs, () => Promise.reject(new Error("no")));

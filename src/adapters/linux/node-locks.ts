@@ -7,9 +7,11 @@ import { connect, createServer } from "node:net";
 import type { NodeLocks } from "../../ports/node-locks.ts";
 import { WorldError } from "../../ports/world-error.ts";
 
-/** Locks of one node. */
+/** Locks of one node. Calls of this process wait for each other in memory, in their order; only the first asks for the socket. */
 export class SocketNodeLocks implements NodeLocks {
   readonly #scope: string;
+  /** The last call of each lock; resolves when it is done. */
+  readonly #last = new Map<string, Promise<void>>();
 
   /** @param scope what tells nodes apart that share a network namespace: the folder of their state */
   constructor(scope: string) {
@@ -17,21 +19,36 @@ export class SocketNodeLocks implements NodeLocks {
   }
 
   async withLock<T>(name: string, limitMs: number, action: () => Promise<T>): Promise<T> {
+    const signal = AbortSignal.timeout(limitMs);
+    const before = this.#last.get(name) ?? Promise.resolve();
+    const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+    // Who gives up waiting is still followed by those behind it, after the one before it.
+    const last = before.then(() => done);
+    this.#last.set(name, last);
+    try {
+      if ((await settled(before, signal)) === "aborted") throw busy(name, limitMs);
+      return await this.#withSocket(name, limitMs, signal, action);
+    } finally {
+      finish();
+      if (this.#last.get(name) === last) this.#last.delete(name);
+    }
+  }
+
+  async #withSocket<T>(
+    name: string,
+    limitMs: number,
+    signal: AbortSignal,
+    action: () => Promise<T>,
+  ): Promise<T> {
     // Abstract names have at most 107 bytes, and folders and container ids may be longer.
     const hash = createHash("sha256")
       .update(JSON.stringify([this.#scope, name]))
       .digest("hex");
     const path = `\0galaxy/${hash}`;
-    const signal = AbortSignal.timeout(limitMs);
     let server = await tryListen(path);
     while (server === undefined) {
       await untilReleased(path, signal);
-      if (signal.aborted) {
-        throw new WorldError("NODE_BUSY", {
-          tried: `lock ${name}`,
-          message: `somebody else on this node held it for ${limitMs} ms; look for a program that hangs, and try again`,
-        });
-      }
+      if (signal.aborted) throw busy(name, limitMs);
       server = await tryListen(path);
     }
     const held = server;
@@ -50,6 +67,25 @@ export class SocketNodeLocks implements NodeLocks {
       await closed;
     }
   }
+}
+
+function busy(name: string, limitMs: number): WorldError {
+  return new WorldError("NODE_BUSY", {
+    tried: `lock ${name}`,
+    message: `somebody else on this node held it for ${limitMs} ms; look for a program that hangs, and try again`,
+  });
+}
+
+/** Waits for a promise that never rejects, or for the signal. */
+async function settled(promise: Promise<void>, signal: AbortSignal): Promise<"done" | "aborted"> {
+  return new Promise((resolve) => {
+    const abort = () => resolve("aborted");
+    signal.addEventListener("abort", abort);
+    void promise.then(() => {
+      signal.removeEventListener("abort", abort);
+      resolve("done");
+    });
+  });
 }
 
 /** The listening server, or undefined when somebody else listens. */
