@@ -720,6 +720,37 @@ describe("restore and reconcile", () => {
     assert.equal(allocator.view.phaseOf(first), "idle");
   });
 
+  it("what a write of before finds out late does not pass for newer than the records that were read", async () => {
+    for (const end of ["slow-answer", "fail"] as const) {
+      let go = () => {};
+      const until = new Promise<void>((resolve) => {
+        go = resolve;
+      });
+      const { allocator, cluster } = aProcess({
+        plan: ({ name, count }) => {
+          if (name === "update" && count === 2) return "lost";
+          if (name !== "read" || count !== 1) return "ok";
+          return end === "fail" ? { kind: "slow", until } : { kind: "slow-answer", until };
+        },
+      });
+      const given = await taken(allocator, wish());
+      await settle();
+      await allocator.change(given, reserved, toReserved);
+      await settle();
+      const early = allocator.take(wish({ pod: "early" })).catch(onlyWorldErrors);
+      await settle();
+      await allocator.restore();
+      await taken(allocator, wish({ pod: "late" }));
+      await settle();
+      go();
+      await early;
+      await settle();
+      assert.deepEqual(allocator.view.get(first), cluster.records.get(first), end);
+      assert.equal(allocator.view.get(first)?.podUid, "uid-ns1-late");
+      assert.equal(allocator.view.phaseOf(first), "idle");
+    }
+  });
+
   it("after an interrupted watch memory is compared with the store", async () => {
     const { allocator, cluster } = aProcess();
     const gone = await taken(allocator, wish());

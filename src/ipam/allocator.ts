@@ -65,6 +65,9 @@ type StepOutcome =
   | { readonly kind: "lost" }
   | { readonly kind: "failed"; readonly error: unknown };
 
+/** A write under way; another object for each. */
+type Write = { readonly before: Allocation | undefined };
+
 /** Stands in for the version of a record that could not be read; equal to none. */
 const unreadVersion = "unread";
 
@@ -77,8 +80,8 @@ const followerMemoryMs = 120_000;
 /** How long it is remembered that a pod gave up an address: longer than a watch of pods may show it alive after that. */
 const givenUpMemoryMs = 120_000;
 
-/** How long it is remembered which record was removed: longer than an unbroken watch of records is behind. */
-const removedMemoryMs = 30_000;
+/** How long it is remembered which record was removed or replaced: longer than an unbroken watch of records is behind. */
+const replacedMemoryMs = 30_000;
 
 /** Pause before records are compared again that could not be read. */
 const reconcileRetryMs = 1_000;
@@ -89,6 +92,8 @@ export class Allocator {
   readonly #ports: AllocatorPorts;
   readonly #listeners = new Set<(change: AllocationChange) => void>();
   #isFollower = false;
+  /** Writes under way whose end memory waits for, with the record as it was before. */
+  readonly #writes = new Map<Ip, Write>();
   /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
   /** For each read of a record that is under way, the versions that the watch showed since it began; undefined stands for "removed". */
@@ -99,8 +104,8 @@ export class Allocator {
   readonly #unread = new Set<Ip>();
   /** When pods, known to be gone or without the address, gave it up; by uid and address, the oldest first. */
   readonly #givenUpMs = new Map<string, number>();
-  /** When this process removed records, confirmed by the store; by address and version, the oldest first. */
-  readonly #removedMs = new Map<string, number>();
+  /** When this process removed or replaced records, confirmed by the store; by address and version, the oldest first. */
+  readonly #replacedMs = new Map<string, number>();
   /** Records as they were when they named a pod, before somebody else changed them; of one address the oldest first. */
   readonly #formers = new Map<Ip, { readonly record: Allocation; readonly seenMs: number }[]>();
   /** Who waits for a promise to end. */
@@ -159,12 +164,19 @@ export class Allocator {
       if (isLatest()) {
         const before = [...this.#table.all()].filter(isBound);
         const lost = new Set(this.#table.inPhase("lost"));
+        const writes = new Map(this.#writes);
         this.#table.load(allocations);
+        this.#writes.clear();
         // A record that was deleted by hand may be that of a living pod.
         for (const allocation of before) {
           const now = this.#table.get(allocation.ip);
           if (now === undefined) this.#table.put(allocation, "lost");
-          else if (!lost.has(allocation.ip)) this.#noteFormer(allocation, now);
+          else if (!lost.has(allocation.ip)) {
+            const write = writes.get(allocation.ip);
+            // What was only being written named no pod yet.
+            const named = write === undefined ? allocation : write.before;
+            if (named !== undefined) this.#noteFormer(named, now);
+          }
         }
         this.#unread.clear();
       }
@@ -335,22 +347,22 @@ export class Allocator {
     return kept !== undefined && kept.record.podUid !== podUid;
   }
 
-  #noteRemoved({ ip, version }: Allocation): void {
+  #noteReplaced({ ip, version }: Allocation): void {
     const nowMs = this.#ports.clock.nowMs();
-    for (const [key, atMs] of this.#removedMs) {
-      if (nowMs - atMs < removedMemoryMs) break;
-      this.#removedMs.delete(key);
+    for (const [key, atMs] of this.#replacedMs) {
+      if (nowMs - atMs < replacedMemoryMs) break;
+      this.#replacedMs.delete(key);
     }
-    this.#removedMs.set(`${ip} ${version}`, nowMs);
+    this.#replacedMs.set(`${ip} ${version}`, nowMs);
   }
 
   /**
-   * Whether this very version of the record was removed by this process a moment ago. The store removed it by its version, and gives no
-   * version twice: such an event is an old one, and must not take the address from a pod that it is promised to by now.
+   * Whether this very version of the record was removed or replaced by this process a moment ago. The store gives no version twice: such an
+   * event is an old one, and must not take the address from a pod that it is promised to by now.
    */
-  #wasRemoved({ ip, version }: Allocation): boolean {
-    const atMs = this.#removedMs.get(`${ip} ${version}`);
-    return atMs !== undefined && this.#ports.clock.nowMs() - atMs < removedMemoryMs;
+  #wasReplaced({ ip, version }: Allocation): boolean {
+    const atMs = this.#replacedMs.get(`${ip} ${version}`);
+    return atMs !== undefined && this.#ports.clock.nowMs() - atMs < replacedMemoryMs;
   }
 
   /** Gives up what was promised to a pod. */
@@ -443,6 +455,7 @@ export class Allocator {
   async #write({ next, before, origin }: Step): Promise<StepOutcome> {
     const { store } = this.#ports;
     const { ip } = next;
+    const write = this.#beginWrite(ip, before);
     const settle = (found: Allocation | undefined): StepOutcome => {
       if (found !== undefined && sameRecord(found, next)) {
         this.#entered(before, found);
@@ -461,21 +474,22 @@ export class Allocator {
     try {
       const outcome = before === undefined ? await store.create(next) : await store.update(next);
       if (outcome.kind === "created" || outcome.kind === "updated") {
+        if (!this.#endsWrite(ip, write)) return { kind: "lost" };
         this.#entered(before, outcome.allocation);
         return { kind: "ok", allocation: outcome.allocation };
       }
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        this.#revert(ip, before, origin);
+        if (this.#endsWrite(ip, write)) this.#revert(ip, before, origin);
         return { kind: "failed", error };
       }
       // An error is not a no: the record says what happened.
-      const found = await this.#readBack(ip);
+      const found = await this.#readBack(ip, write);
       if (found === "unknown") return { kind: "failed", error };
       const outcome = settle(found);
       return outcome.kind === "ok" ? outcome : { kind: "failed", error };
     }
-    const found = await this.#readBack(ip);
+    const found = await this.#readBack(ip, write);
     if (found === "unknown") return { kind: "lost" };
     if (found !== undefined && !sameRecord(found, next)) {
       this.#ports.metrics.count("repairs", { kind: "record of somebody else" });
@@ -483,13 +497,35 @@ export class Allocator {
     return settle(found);
   }
 
-  /** Reads a record after an unknown outcome. When that fails too the address stays taken and `unsettled`. */
-  async #readBack(ip: Ip): Promise<Allocation | undefined | "unknown"> {
+  #beginWrite(ip: Ip, before: Allocation | undefined): Write {
+    const write = { before };
+    this.#writes.set(ip, write);
+    return write;
+  }
+
+  /**
+   * Whether memory waits for the end of this write. When all records were read meanwhile, for another turn of leadership, it does not: what the
+   * write found out may be older than what memory has, which is compared with the store instead.
+   */
+  #endsWrite(ip: Ip, write: Write): boolean {
+    if (this.#writes.get(ip) === write) return true;
+    void this.#verify(ip);
+    return false;
+  }
+
+  /**
+   * Reads a record after an unknown outcome. When that fails too the address stays taken and `unsettled`.
+   * @returns `unknown` also when memory does not wait for the write any more
+   */
+  async #readBack(ip: Ip, write: Write): Promise<Allocation | undefined | "unknown"> {
     try {
-      return await this.#ports.store.read(ip);
+      const found = await this.#ports.store.read(ip);
+      return this.#endsWrite(ip, write) ? found : "unknown";
     } catch (error) {
-      this.#table.setPhase(ip, "unsettled");
-      this.#afterWrite(ip);
+      if (this.#endsWrite(ip, write)) {
+        this.#table.setPhase(ip, "unsettled");
+        this.#afterWrite(ip);
+      }
       this.#ports.log.warn("record could not be read back, address counts as taken", { ip }, error);
       return "unknown";
     }
@@ -508,6 +544,7 @@ export class Allocator {
 
   #entered(before: Allocation | undefined, after: Allocation): void {
     if (isBound(after)) this.forgetFormer(after);
+    if (before !== undefined && before.version !== "") this.#noteReplaced(before);
     this.#table.put(after, "idle");
     this.#afterWrite(after.ip);
     this.#logChange(before, after);
@@ -552,30 +589,34 @@ export class Allocator {
       return "changed";
     if (this.#isKeptFromPod(ip, allocation.podUid)) return "changed";
     this.#table.setPhase(ip, "leaving");
+    const write = this.#beginWrite(ip, allocation);
     try {
       const outcome =
         phase === "lost"
           ? { kind: "missing" as const }
           : await this.#ports.store.remove(allocation);
       if (outcome.kind === "conflict") {
-        const found = await this.#readBack(ip);
+        const found = await this.#readBack(ip, write);
         if (found !== "unknown") this.#settle(ip, allocation, found);
         return "changed";
       }
-      if (outcome.kind === "removed") this.#noteRemoved(allocation);
+      if (outcome.kind === "removed") this.#noteReplaced(allocation);
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        this.#table.setPhase(ip, "idle");
-        this.#afterWrite(ip);
+        if (this.#endsWrite(ip, write)) {
+          this.#table.setPhase(ip, "idle");
+          this.#afterWrite(ip);
+        }
         throw error;
       }
-      const found = await this.#readBack(ip);
+      const found = await this.#readBack(ip, write);
       if (found === "unknown") throw error;
       if (found !== undefined) {
         this.#settle(ip, allocation, found);
         throw error;
       }
     }
+    if (!this.#endsWrite(ip, write)) return "changed";
     this.#noteGivenUp(allocation);
     this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
     this.#afterWrite(ip);
@@ -626,23 +667,27 @@ export class Allocator {
     };
     if (phase === "idle" && sameRecord(allocation, next)) return "done";
     this.#table.setPhase(ip, "writing");
+    const write = this.#beginWrite(ip, allocation);
     try {
       const outcome =
         phase === "lost"
           ? await this.#ports.store.create(next)
           : await this.#ports.store.update(next);
       if (outcome.kind === "updated" || outcome.kind === "created") {
+        if (!this.#endsWrite(ip, write)) return "changed";
         if (to.podUid !== allocation.podUid) this.#noteGivenUp(allocation);
         this.#entered(allocation, outcome.allocation);
         return "done";
       }
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        this.#table.setPhase(ip, phase);
-        this.#afterWrite(ip);
+        if (this.#endsWrite(ip, write)) {
+          this.#table.setPhase(ip, phase);
+          this.#afterWrite(ip);
+        }
         throw error;
       }
-      const found = await this.#readBack(ip);
+      const found = await this.#readBack(ip, write);
       if (found === "unknown") throw error;
       if (found !== undefined && sameRecord(found, next)) {
         this.#entered(allocation, found);
@@ -651,7 +696,7 @@ export class Allocator {
       this.#settle(ip, allocation, found);
       throw error;
     }
-    const found = await this.#readBack(ip);
+    const found = await this.#readBack(ip, write);
     if (found !== "unknown") this.#settle(ip, allocation, found);
     return "changed";
   }
@@ -720,7 +765,7 @@ export class Allocator {
     const current = this.#table.get(ip);
     const phase = this.#table.phaseOf(ip);
     if (current === undefined) {
-      if (event.kind === "removed" || this.#wasRemoved(event.allocation)) return;
+      if (event.kind === "removed" || this.#wasReplaced(event.allocation)) return;
       if (this.#isFollower) this.#adopt(event.allocation);
       else void this.#confirm(event.allocation);
       return;
@@ -800,6 +845,7 @@ export class Allocator {
 
   /** Wakes who waits. What the watch showed during a write is the echo of it, or somebody else's change. */
   #afterWrite(ip: Ip): void {
+    this.#writes.delete(ip);
     for (const resolve of this.#writeWaiters.get(ip) ?? []) resolve();
     this.#writeWaiters.delete(ip);
     const seen = this.#seenWhileWriting.get(ip);
