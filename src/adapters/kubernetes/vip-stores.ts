@@ -259,8 +259,8 @@ export class KubernetesVipStore implements VipStore {
       throw new TypeError(`the record of ${record.ip} is new and cannot have been granted`);
     }
     const tried = `create FloatingVIP ${record.ip}`;
-    const { status, ...object } = formatFloatingVip({ ...record, version: "" });
-    const answer = await this.#write({ method: "POST", path: vipsPath, body: object, tried });
+    const body = formatFloatingVip({ ...record, version: "" });
+    const answer = await this.#write({ method: "POST", path: vipsPath, body, tried });
     if (answer.kind === "conflict" && answer.reason === "AlreadyExists") return { kind: "exists" };
     if (answer.kind !== "done") {
       throw new WorldError("API_REJECTED", { tried, message: answer.message });
