@@ -78,7 +78,7 @@ export const defects: readonly Defect[] = [
     name: "error of a write taken as no",
     breaks: "an address is free again although its record may have been written",
     file: allocator,
-    find: "      if (!(error instanceof WorldError && error.mayHaveHappened)) {\n        this.#revert(ip, before, origin);",
+    find: "      if (!(error instanceof WorldError && error.mayHaveHappened)) {\n        if (this.#endsWrite(ip, write)) this.#revert(ip, before, origin);",
     replace: "      if (error !== undefined) {\n        this.#revert(ip, before, origin);",
     also: [echoIgnored],
   },
@@ -86,7 +86,7 @@ export const defects: readonly Defect[] = [
     name: "error of a release taken as yes",
     breaks: "an address is free although its record may still be there",
     file: allocator,
-    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    this.#noteGivenUp(allocation);\n',
+    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    if (!this.#endsWrite(ip, write)) return "changed";\n    this.#noteGivenUp(allocation);\n',
     replace: "    }\n    this.#noteGivenUp(allocation);\n",
   },
   {
@@ -100,8 +100,8 @@ export const defects: readonly Defect[] = [
     name: "unsettled taken as free",
     breaks: "a record whose write had an unknown outcome is forgotten",
     file: allocator,
-    find: '      this.#table.setPhase(ip, "unsettled");\n      this.#afterWrite(ip);\n',
-    replace: '      this.#table.drop(ip, { kind: "fresh" });\n      this.#afterWrite(ip);\n',
+    find: '        this.#table.setPhase(ip, "unsettled");\n        this.#afterWrite(ip);\n',
+    replace: '        this.#table.drop(ip, { kind: "fresh" });\n        this.#afterWrite(ip);\n',
     also: [echoIgnored],
   },
   {
@@ -154,13 +154,6 @@ export const defects: readonly Defect[] = [
     file: allocator,
     find: '    if (before.version === "") return;\n',
     replace: "    if (before.version !== undefined) return;\n",
-  },
-  {
-    name: "answer older than the watch",
-    breaks: "a record comes back into memory by a read that was long on its way",
-    file: allocator,
-    find: "      if (seen.length === 0 || seen.at(-1) === found?.version) return found;\n",
-    replace: "      if (seen.length >= 0) return found;\n",
   },
   {
     name: "filter counts on what goes with an earlier pod",
