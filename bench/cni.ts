@@ -4,7 +4,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { link, readFile, stat, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -233,14 +233,18 @@ type Shim = { readonly name: string; readonly file: string; readonly args: reado
 async function makeShims(folder: string): Promise<readonly Shim[]> {
   const dist = join(folder, "dist");
   await run(process.execPath, [join(root, "scripts/build.ts"), dist], { cwd: root });
-  const plugins = join(dist, "host/galaxy-plugins");
-  const host = join(dist, "host/galaxy-sdn");
-  const hasHost = await link(plugins, host).then(
-    () => true,
-    () => false,
-  );
+  const host = join(dist, "host");
+  const made = await readdir(host).catch((): string[] => []);
+  // The executable of all plugins knows by its name which one it is.
+  const byBun = join(folder, "galaxy-sdn");
+  if (made.includes("galaxy-plugins")) await link(join(host, "galaxy-plugins"), byBun);
   return [
-    ...(hasHost ? [{ name: "executable for hosts without Node", file: host, args: [] }] : []),
+    ...(made.includes("galaxy-sdn")
+      ? [{ name: "from C", file: join(host, "galaxy-sdn"), args: [] }]
+      : []),
+    ...(made.includes("galaxy-plugins")
+      ? [{ name: "bytecode in Bun", file: byBun, args: [] }]
+      : []),
     { name: "bundle on Node", file: process.execPath, args: [join(dist, "bin/galaxy-sdn")] },
     { name: "source on Node", file: process.execPath, args: [join(root, "src/bin/galaxy-sdn.ts")] },
   ];

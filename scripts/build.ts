@@ -19,7 +19,7 @@ import {
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { findMaker, makeHostExecutable } from "./host-executable.ts";
+import { findMaker, makeHostClient, makeHostExecutable } from "./host-executable.ts";
 import { buildPage } from "./page-bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -99,5 +99,11 @@ if (maker.kind === "found") {
 } else {
   console.log(`dist/host: left out, because ${maker.because}`);
 }
+const noClient = makeHostClient(join(dist, "host/galaxy-sdn"));
+console.log(
+  noClient === undefined
+    ? "dist/host/galaxy-sdn: the same in C, which starts faster"
+    : `dist/host/galaxy-sdn: left out, galaxy-plugins stands in for it (${noClient})`,
+);
 const pageBytes = await buildPage(join(dist, "ui"));
 console.log(`dist/ui: the page, ${(pageBytes / 1024).toFixed(0)} KiB compressed`);

@@ -1,5 +1,6 @@
-// Makes the executable of all node plugins for hosts without Node: Bun's compiler puts the program, as bytecode, behind a copy of itself. The
-// maker comes with the packages and is only used here; nothing in src/ depends on it but two lines that say so.
+// Makes what runs on hosts without Node: the executable of all node plugins, for which Bun's compiler puts the program, as bytecode, behind a
+// copy of itself, and galaxy-sdn once more in C, which starts in a tenth of the time. Bun comes with the packages and is only used here;
+// nothing in src/ depends on it but two lines that say so.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
@@ -63,6 +64,32 @@ export function makeHostExecutable(
       { cwd: folder, env: { PATH: "", HOME: folder, DO_NOT_TRACK: "1" }, stdio: "pipe" },
     );
     renameSync(made, file);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Makes galaxy-sdn from C, without shared libraries, so that it runs on every host of the same processor. `$CC` names the compiler (`cc`).
+ * @param file the executable; replaced as a whole
+ * @returns why it could not be made, or undefined
+ */
+export function makeHostClient(file: string): string | undefined {
+  mkdirSync(dirname(file), { recursive: true });
+  const folder = mkdtempSync(join(dirname(file), ".making-"));
+  try {
+    const made = join(folder, "program");
+    const source = join(root, "native/galaxy-sdn.c");
+    const compiler = process.env["CC"] ?? "cc";
+    execFileSync(compiler, ["-O2", "-s", "-static", "-Wall", "-Wextra", "-o", made, source], {
+      stdio: "pipe",
+    });
+    renameSync(made, file);
+    return undefined;
+  } catch (error) {
+    const { stderr } = error as { readonly stderr?: Buffer };
+    const said = stderr?.toString().trim().split("\n").at(-1) ?? "";
+    return said === "" ? String(error) : said;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -33,8 +33,8 @@ export type NodeOptions = {
     readonly configFolder: string;
     /** File whose text the runtime's configuration gets; "": the built-in one. */
     readonly configFile: string;
-    /** The executable of the plugins; "": the one beside this program. */
-    readonly executable: string;
+    /** Folder with the executables of the plugins; "": the one beside this program. */
+    readonly source: string;
     /** Somebody else's files of the same names are put aside. */
     readonly takesOver: boolean;
   };
@@ -130,7 +130,7 @@ const table = {
   },
   "install-from": {
     initial: "",
-    help: "executable of the plugins, instead of ../host/galaxy-plugins beside this program",
+    help: "folder with the executables of the plugins, instead of ../host beside this program",
   },
   "take-over": {
     initial: "false",
@@ -283,7 +283,7 @@ export function parseNodeOptions(argv: readonly string[]): NodeOptionsParse {
       programFolder: text("install-bin-dir"),
       configFolder: text("install-conf-dir"),
       configFile: text("install-config"),
-      executable: text("install-from"),
+      source: text("install-from"),
       takesOver: flag("take-over"),
     },
     uninstalls: flag("uninstall"),

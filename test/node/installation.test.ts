@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { findMaker, makeHostExecutable } from "../../scripts/host-executable.ts";
+import { findMaker, makeHostClient, makeHostExecutable } from "../../scripts/host-executable.ts";
 import { waitUntil } from "../control-plane/api.ts";
 import { startScriptedServer } from "../scripted-api-server.ts";
 import type { LabNamespace } from "./network-lab.ts";
@@ -29,8 +29,9 @@ describe("the daemon on a host", { skip, timeout: 600_000 }, () => {
     await using api = await startScriptedServer((_request, response) => {
       response.writeHead(404).end("{}");
     });
-    const executable = join(lab.folder, "galaxy-plugins");
-    makeHostExecutable(maker.file, executable);
+    const source = join(lab.folder, "host");
+    makeHostExecutable(maker.file, join(source, "galaxy-plugins"));
+    assert.equal(makeHostClient(join(source, "galaxy-sdn")), undefined);
     const [bin, net] = [join(lab.folder, "opt/cni/bin"), join(lab.folder, "etc/cni/net.d")];
     await mkdir(bin, { recursive: true });
     await mkdir(net, { recursive: true });
@@ -38,7 +39,7 @@ describe("the daemon on a host", { skip, timeout: 600_000 }, () => {
     const flags = [
       `--install-bin-dir=${bin}`,
       `--install-conf-dir=${net}`,
-      `--install-from=${executable}`,
+      `--install-from=${source}`,
     ];
     const options = { lab, node, nodeName: "n1", access: `--master=${api.url}` };
     const config = { NetworkConf: [{ name: "underlay", type: "galaxy-k8s-vlan", device: "eth0" }] };

@@ -16,9 +16,9 @@ function recordFolder({ stateFolder }: NodeOptions): string {
   return join(stateFolder, "installation");
 }
 
-/** The executable that the build puts beside this program. */
-function executableBeside(): string {
-  return fileURLToPath(new URL("../host/galaxy-plugins", import.meta.url));
+/** Where the build puts what runs on the host, beside this program. */
+function folderBeside(): string {
+  return fileURLToPath(new URL("../host/", import.meta.url));
 }
 
 /** The installation as a part; without folders it does nothing. */
@@ -29,10 +29,18 @@ export function hostInstallation({ options, ports }: NodeWorld): DaemonPart {
     async start() {
       const files = new HostInstallation(recordFolder(options), install);
       if (install.programFolder !== "") {
-        const source = install.executable || executableBeside();
-        const names = ["galaxy-sdn", ...ownPlugins];
-        await files.installProgram(source, install.programFolder, names);
-        ports.log.info("plugins are on the host", { folder: install.programFolder, names });
+        const source = install.source || folderBeside();
+        const folder = install.programFolder;
+        const all = join(source, "galaxy-plugins");
+        // Built where there is a C compiler; it is one of all otherwise.
+        const client = join(source, "galaxy-sdn");
+        const hasClient = (await readdir(source)).includes("galaxy-sdn");
+        await files.installProgram(all, folder, [
+          ...(hasClient ? [] : ["galaxy-sdn"]),
+          ...ownPlugins,
+        ]);
+        if (hasClient) await files.installProgram(client, folder, ["galaxy-sdn"]);
+        ports.log.info("plugins are on the host", { folder, from: source });
       }
       if (install.configFolder === "") return;
       const programs = await readdir(install.programFolder || "/opt/cni/bin").catch(
