@@ -4,11 +4,18 @@
 import type { Ip } from "../core/ip.ts";
 import type { NodeLease, VipHolder, VipRecord, VipTimers } from "../core/vip.ts";
 import { nextSession } from "../core/vip.ts";
+import { mayHoldOn } from "../core/vip-hold.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { GateEntry, VipGate } from "../ports/vip-gate.ts";
 import type { VipHost } from "../ports/vip-host.ts";
-import type { NodeLeaseStore, VipStore } from "../ports/vip-store.ts";
+import type { VipHeld, VipPeers, VipWord } from "../ports/vip-peers.ts";
+import type {
+  NodeLeaseStore,
+  VipCreateOutcome,
+  VipStore,
+  VipUpdateOutcome,
+} from "../ports/vip-store.ts";
 import { WorldError } from "../ports/world-error.ts";
 
 /** What the agent needs. There is at most one agent per node at a time; the composition root holds a lock for that. */
@@ -18,6 +25,8 @@ export type VipAgentPorts = {
   readonly leases: NodeLeaseStore;
   readonly gate: VipGate;
   readonly host: VipHost;
+  /** The other agents, for pools that hold on without the API server; undefined: all pools fence. */
+  readonly peers?: VipPeers;
   readonly clock: Clock;
   readonly log: Log;
   readonly timers: VipTimers;
@@ -31,6 +40,13 @@ type Grant = GateEntry & { readonly bornMs: number };
 
 /** Before something that failed is tried again. */
 const retryMs = 200;
+
+/** For how much longer the lease of a node lasts that holds an address of a pool that holds on. */
+const holdExtraMs = 2_000;
+
+/** How often the other agents are asked, and how long their answers may take. */
+const askEveryMs = 400;
+const askLimitMs = 300;
 
 /** Openings that come too late are tried with fewer addresses at once, down to this many. */
 const fewestAtOnce = 32;
@@ -56,10 +72,18 @@ export class VipAgent {
   /** Arming takes an earlier permit away, so that one opening follows the other. */
   #opening: Promise<unknown> = Promise.resolve();
   #mostAtOnce = 1_024;
+  /** The end of the lease for addresses of pools that hold on: late enough to ask the others when the API server is away. */
+  #holdEndMs = 0;
+  /** Until when addresses may be answered for by the word of others, counted from before they were asked. */
+  readonly #heldOnUntilMs = new Map<Ip, number>();
+  /** Until when this node must say that it reaches the API server. */
+  #reachesUntilMs = Number.NEGATIVE_INFINITY;
+  #hasJoined = false;
+  #cancelAsking: () => void = () => {};
   #isRunning = false;
   #resumed: number | undefined;
-  /** From then on the lease has its usual duration again, after a process before this one handed it on with a longer one. */
-  #shortenAtMs = 0;
+  /** What the kernel was told that lasts longer than usual, and until when: so long the lease says it, too. */
+  #longer: readonly { readonly durationMs: number; readonly untilMs: number }[] = [];
   #beating: Promise<void> = Promise.resolve();
   #stopWatch: () => void = () => {};
   #cancelBeat: () => void = () => {};
@@ -77,7 +101,9 @@ export class VipAgent {
     this.#isRunning = true;
     this.#resumed = resumed;
     this.#stopWatch = this.#ports.vips.watch((ip) => this.#look(ip));
+    this.#ports.peers?.answerWith((held) => this.#word(held));
     this.#beatAfter(0);
+    this.#askLater();
   }
 
   /** Ends without letting go: the kernel stops answering by itself when the lease ends. */
@@ -85,6 +111,7 @@ export class VipAgent {
     this.#isRunning = false;
     this.#stopWatch();
     this.#cancelBeat();
+    this.#cancelAsking();
   }
 
   /** Milliseconds for which the kernel may answer without another renewal; 0 when the node has no lease. */
@@ -128,7 +155,8 @@ export class VipAgent {
     // A release that is on its way could arrive when the next process has opened again.
     if (membership === undefined || this.#isLeaseUnsure || this.#letting.size > 0) return undefined;
     const sentMs = clock.nowMs();
-    const outcome = await leases.update({ ...membership.lease, durationMs: forMs });
+    const durationMs = Math.max(forMs, membership.lease.durationMs);
+    const outcome = await leases.update({ ...membership.lease, durationMs });
     if (outcome.kind !== "written") return undefined;
     this.#membership = { lease: outcome.value, endMs: sentMs + forMs };
     await this.#open([...this.#ready]);
@@ -187,8 +215,12 @@ export class VipAgent {
     };
     // An attempt with an unknown outcome may still arrive: the next one has another number.
     this.#lastSession = wanted.session;
-    const outcome = found === undefined ? await leases.create(wanted) : await leases.update(wanted);
+    const outcome = await this.#reach<VipCreateOutcome<NodeLease> | VipUpdateOutcome<NodeLease>>(
+      () => (found === undefined ? leases.create(wanted) : leases.update(wanted)),
+    );
     if (outcome.kind !== "written") return false;
+    this.#hasJoined = true;
+    this.#longer = [];
     this.#membership = { lease: outcome.value, endMs: sentMs + wanted.durationMs };
     this.#isLeaseUnsure = false;
     this.#closed.clear();
@@ -204,9 +236,10 @@ export class VipAgent {
     this.#lastSession = session;
     const sentMs = clock.nowMs();
     // The long duration stays until what the process before left in the kernel has run out, or its lease would be over before its timers.
-    const outcome = await leases.update(found);
+    const outcome = await this.#reach(() => leases.update(found));
     if (outcome.kind !== "written") return false;
-    this.#shortenAtMs = sentMs + found.durationMs;
+    this.#hasJoined = true;
+    this.#longer = [{ durationMs: found.durationMs, untilMs: sentMs + found.durationMs }];
     this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
     log.info("the node's session for virtual addresses goes on", { node: nodeName, session });
     for (const { ip } of vips.all()) this.#look(ip);
@@ -222,11 +255,20 @@ export class VipAgent {
     // Before the request is sent: the answer may come any time after the API server counted the renewal.
     const sentMs = clock.nowMs();
     this.#isLeaseUnsure = true;
-    const durationMs = sentMs < this.#shortenAtMs ? lease.durationMs : timers.leaseMs;
-    const outcome = await leases.update({ ...lease, durationMs });
+    const holdMs = this.#holding().length > 0 ? timers.leaseMs + holdExtraMs : timers.leaseMs;
+    this.#longer = [
+      ...this.#longer.filter(
+        ({ durationMs, untilMs }) => untilMs > sentMs && durationMs !== holdMs,
+      ),
+      ...(holdMs > timers.leaseMs ? [{ durationMs: holdMs, untilMs: sentMs + holdMs }] : []),
+    ];
+    const durations = this.#longer.map(({ durationMs }) => durationMs);
+    const durationMs = Math.max(timers.leaseMs, ...durations);
+    const outcome = await this.#reach(() => leases.update({ ...lease, durationMs }));
     if (outcome.kind !== "written") return await this.#readBack();
     this.#isLeaseUnsure = false;
     this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
+    this.#holdEndMs = sentMs + holdMs;
     await this.#open([...this.#ready]);
     return true;
   }
@@ -264,6 +306,8 @@ export class VipAgent {
   }
 
   #forgetAll(): void {
+    this.#holdEndMs = 0;
+    this.#heldOnUntilMs.clear();
     this.#granted.clear();
     this.#ready.clear();
     this.#waiting.clear();
@@ -317,6 +361,7 @@ export class VipAgent {
   }
 
   #forget(ip: Ip): void {
+    this.#heldOnUntilMs.delete(ip);
     this.#granted.delete(ip);
     this.#ready.delete(ip);
     this.#waiting.delete(ip);
@@ -373,7 +418,11 @@ export class VipAgent {
 
   /** Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. */
   #open(ips: readonly Ip[]): Promise<void> {
-    const opening = this.#opening.then(() => this.#openParts(ips));
+    const opening = this.#opening.then(async () => {
+      for (const part of Map.groupBy(ips, (ip) => this.#endOf(ip)).values()) {
+        await this.#openParts(part);
+      }
+    });
     this.#opening = opening.catch(() => {});
     return opening;
   }
@@ -408,9 +457,9 @@ export class VipAgent {
     const { clock, gate, host, timers } = this.#ports;
     const permit = await gate.arm(timers.armMs);
     // Read after arming: however long this process stands still from here on, the kernel opens in time or not at all.
-    const endMs = this.#membership?.endMs ?? 0;
-    const leftMs = endMs - clock.nowMs();
     const entries = ips.flatMap((ip) => this.#granted.get(ip) ?? []);
+    const endMs = Math.min(...entries.map(({ ip }) => this.#endOf(ip)));
+    const leftMs = endMs - clock.nowMs();
     if (entries.length === 0 || leftMs <= 0) return "done";
     const outcome = await gate.open(permit, entries, leftMs);
     if (outcome.kind !== "open") return "late";
@@ -418,6 +467,102 @@ export class VipAgent {
     const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
     host.opened(still, endMs);
     return "done";
+  }
+
+  /** Until when an address may be answered for, as far as is known now. */
+  #endOf(ip: Ip): number {
+    const endMs = this.#membership?.endMs;
+    if (endMs === undefined) return 0;
+    const isHolding = (this.#ports.vips.get(ip)?.voters.length ?? 0) > 0;
+    const leaseEndMs = isHolding ? Math.max(endMs, this.#holdEndMs) : endMs;
+    return Math.max(leaseEndMs, this.#heldOnUntilMs.get(ip) ?? 0);
+  }
+
+  /** Addresses of pools that hold on, which this node answers for. */
+  #holding(): readonly Grant[] {
+    const { peers, vips } = this.#ports;
+    if (peers === undefined) return [];
+    return [...this.#ready].flatMap((ip) => {
+      const grant = this.#granted.get(ip);
+      const record = vips.get(ip);
+      const holds = record !== undefined && record.voters.length > 0 && record.release === "none";
+      return grant !== undefined && holds ? [grant] : [];
+    });
+  }
+
+  /** Writes a lease. From before it was sent until a lease after its outcome this node says that it reaches the API server. */
+  async #reach<T>(write: () => Promise<T>): Promise<T> {
+    const { clock, timers } = this.#ports;
+    const beforeMs = this.#reachesUntilMs;
+    this.#reachesUntilMs = Number.POSITIVE_INFINITY;
+    let mayHaveHappened = true;
+    try {
+      return await write();
+    } catch (error) {
+      mayHaveHappened = !(error instanceof WorldError) || error.mayHaveHappened;
+      throw error;
+    } finally {
+      this.#reachesUntilMs = mayHaveHappened ? clock.nowMs() + timers.leaseMs : beforeMs;
+    }
+  }
+
+  /** What this node tells others that ask whether they may hold on. */
+  #word(held: readonly VipHeld[]): Omit<VipWord, "from"> | undefined {
+    const { clock, vips } = this.#ports;
+    // Who has not seen the records yet cannot say that there is no later one.
+    if (!this.#isRunning || !this.#hasJoined) return undefined;
+    return {
+      reachesApi: clock.nowMs() < this.#reachesUntilMs,
+      later: held.filter(({ ip, epoch }) => (vips.get(ip)?.epoch ?? 0) > epoch).map(({ ip }) => ip),
+    };
+  }
+
+  #askLater(): void {
+    const { clock, log, peers } = this.#ports;
+    if (!this.#isRunning || peers === undefined) return;
+    this.#cancelAsking = clock.after(askEveryMs, () => {
+      this.#ask(peers).then(
+        () => this.#askLater(),
+        (error: unknown) => {
+          if (!(error instanceof WorldError)) throw error;
+          log.warn("a virtual address was not held on, it is tried again", {}, error);
+          this.#askLater();
+        },
+      );
+    });
+  }
+
+  /** Without the API server, addresses of pools that hold on are answered for as long as the others agree. */
+  async #ask(peers: VipPeers): Promise<void> {
+    const { clock, nodeName, timers, vips } = this.#ports;
+    const sentMs = clock.nowMs();
+    const membership = this.#membership;
+    if (membership === undefined || sentMs < this.#reachesUntilMs) return;
+    const holding = this.#holding();
+    const votersOf = (ip: Ip) => vips.get(ip)?.voters ?? [];
+    const others = new Set(holding.flatMap(({ ip }) => votersOf(ip)));
+    others.delete(nodeName);
+    if (holding.length === 0) return;
+    const words = await peers.ask([...others], holding, askLimitMs);
+    // What was learned meanwhile from the API server counts more.
+    if (this.#membership?.lease.session !== membership.lease.session) return;
+    if (clock.nowMs() < this.#reachesUntilMs) return;
+    const agreed = holding.filter(({ ip }) =>
+      mayHoldOn(
+        nodeName,
+        votersOf(ip),
+        words
+          .filter(({ from }) => votersOf(ip).includes(from))
+          .map(({ from, later, reachesApi }) => ({
+            from,
+            reachesApi,
+            knowsLater: later.includes(ip),
+          })),
+      ),
+    );
+    const still = agreed.filter((grant) => this.#granted.get(grant.ip) === grant);
+    for (const { ip } of still) this.#heldOnUntilMs.set(ip, sentMs + timers.leaseMs);
+    await this.#open(still.map(({ ip }) => ip));
   }
 
   /** Stops answering, and only then says so in the record. */
