@@ -143,6 +143,7 @@ describe("the next step", () => {
         askedSinceMs,
         ackMs: 300,
         isOverruled: true,
+        isOutdated: false,
         nowMs,
       });
       assert.deepEqual(move, expected);
@@ -151,7 +152,15 @@ describe("the next step", () => {
 
   test("is to revoke when a request was not answered in time", () => {
     const record = aRecord({ release: "wanted" });
-    const facts = { record, wanted: b, standing: live, ackMs: 300, isOverruled: true, nowMs };
+    const facts = {
+      record,
+      wanted: b,
+      standing: live,
+      ackMs: 300,
+      isOverruled: true,
+      isOutdated: false,
+      nowMs,
+    };
     assert.equal(decideMove({ ...facts, askedSinceMs: nowMs - 299 }).kind, "wait");
     assert.deepEqual(decideMove({ ...facts, askedSinceMs: nowMs - 300 }), { kind: "revoke" });
   });
@@ -179,6 +188,7 @@ describe("the next step", () => {
             askedSinceMs,
             ackMs: 300,
             isOverruled: true,
+            isOutdated: false,
             nowMs,
           });
           const isProven = holder === undefined || release === "done" || standing.kind === "over";
@@ -305,4 +315,27 @@ test("a lease is waited out longer than a kernel can answer that starts late on 
       assert.ok(waitOutMs(durationMs) > (durationMs + 100) * 1.1);
     }),
   );
+});
+
+test("a grant that is to be made once more is asked back, and granted when the node let go", () => {
+  const facts = { wanted: a, standing: live, askedSinceMs: undefined, ackMs: 300, nowMs };
+  const held = aRecord({});
+  const outdated = { ...facts, record: held, isOverruled: true, isOutdated: true };
+  assert.deepEqual(decideMove(outdated), { kind: "ask", next: a });
+  const done = { ...outdated, record: { ...held, release: "done" as const } };
+  assert.deepEqual(decideMove(done), { kind: "grant", to: a });
+});
+
+test("what a node holds by others' word is neither revoked nor granted before they are overruled", () => {
+  const facts = { wanted: b, askedSinceMs: undefined, ackMs: 300, isOutdated: false, nowMs };
+  const record = aRecord({});
+  for (const [standing, isOverruled, kind] of [
+    [{ kind: "silent" }, false, "wait"],
+    [{ kind: "silent" }, true, "revoke"],
+    [{ kind: "over", by: "time" }, false, "wait"],
+    [{ kind: "over", by: "time" }, true, "grant"],
+    [{ kind: "over", by: "agent" }, false, "grant"],
+  ] as const) {
+    assert.equal(decideMove({ ...facts, record, standing, isOverruled }).kind, kind);
+  }
 });

@@ -80,6 +80,8 @@ export type MoveFacts = {
   readonly ackMs: number;
   /** Whether the node cannot hold by others' word beyond its lease: always so in pools that fence (vip-quorum.ts). */
   readonly isOverruled: boolean;
+  /** The grant is right, and is to be made once more because its voters are not (vip-quorum.ts). */
+  readonly isOutdated: boolean;
   readonly nowMs: number;
 };
 
@@ -110,7 +112,7 @@ export function decideMove(facts: MoveFacts): VipMove {
     const giveUpMs = (facts.askedSinceMs ?? nowMs) + facts.ackMs;
     return nowMs >= giveUpMs ? { kind: "revoke" } : { kind: "wait", untilMs: giveUpMs };
   }
-  if (wanted !== undefined && sameHolder(wanted, holder)) {
+  if (wanted !== undefined && sameHolder(wanted, holder) && !facts.isOutdated) {
     return { kind: "wait", untilMs: standing.silentAtMs };
   }
   return { kind: "ask", next: wanted };

@@ -6,7 +6,13 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ip } from "../../test/builders.ts";
 import type { LeaseRound, Reach } from "./vip-quorum.ts";
-import { afterRound, isOverruled, nothingReached, votersFor } from "./vip-quorum.ts";
+import {
+  afterRound,
+  isOverruled,
+  nothingReached,
+  votersAreOutdated,
+  votersFor,
+} from "./vip-quorum.ts";
 
 const leaseMs = 3_000;
 const voters = ["a", "b", "c"];
@@ -75,6 +81,23 @@ describe("voters", () => {
     assert.deepEqual(votersFor(address, "n1", nodes), votersFor(address, "n1", nodes.toReversed()));
     assert.notDeepEqual(votersFor(address, "n1", nodes), votersFor(ip("192.0.2.52"), "n1", nodes));
   });
+});
+
+test("voters are changed when too few are left, more are to be had, or the pool changed its mind", () => {
+  const best = ["n1", "n2", "n3"];
+  const fresh = ["n1", "n2", "n3", "n4"];
+  for (const [chosen, holds, expected] of [
+    [best, true, false],
+    [["n1", "n2", "gone"], true, false],
+    [["n1", "gone", "lost"], true, true],
+    [["n1"], true, true],
+    [[], true, true],
+    [[], false, false],
+    [best, false, true],
+  ] as const) {
+    assert.equal(votersAreOutdated(chosen, { holds, best, fresh }), expected, chosen.join());
+  }
+  assert.equal(votersAreOutdated(["n1"], { holds: true, best: ["n1"], fresh: ["n1"] }), false);
 });
 
 /** A voter's life: when it reached the API server (true time), how late answers came, how fast its clock runs. */

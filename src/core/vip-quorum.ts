@@ -84,6 +84,26 @@ export function votersFor(
   return [nodeName, ...others.slice(0, odd - 1)].toSorted();
 }
 
+/**
+ * Whether a grant should be made once more with other voters: too few of them are left to overrule the holder, or more are to be had, or the
+ * pool changed its mind. Only by asking the holder to let go: it may hold by the old ones.
+ * @param holds whether the pool holds now
+ */
+export function votersAreOutdated(
+  voters: readonly string[],
+  facts: {
+    readonly holds: boolean;
+    readonly best: readonly string[];
+    readonly fresh: readonly string[];
+  },
+): boolean {
+  const { best, fresh, holds } = facts;
+  if (!holds || voters.length === 0) return holds !== voters.length > 0;
+  if (best.length < 3) return false;
+  const left = voters.filter((each) => fresh.includes(each)).length;
+  return voters.length < 3 || left <= voters.length / 2;
+}
+
 /** FNV-1a, for an even spread and nothing else. */
 function spread(ip: Ip, nodeName: string): number {
   let hash = 0x811c9dc5;

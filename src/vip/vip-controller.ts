@@ -25,7 +25,13 @@ import {
   sameHolder,
   standingOf,
 } from "../core/vip-move.ts";
-import { afterRound, isOverruled, nothingReached, votersFor } from "../core/vip-quorum.ts";
+import {
+  afterRound,
+  isOverruled,
+  nothingReached,
+  votersAreOutdated,
+  votersFor,
+} from "../core/vip-quorum.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Leadership } from "../ports/leadership.ts";
 import type { Log } from "../ports/log.ts";
@@ -74,6 +80,9 @@ const idleMs = 2_000;
 
 /** After a time in which no agent renewed, so long all of them get to renew. */
 const calmMs = 1_500;
+
+/** So long a grant lasts before it is made once more for the sake of its voters. */
+const settleMs = 10_000;
 
 /** Most addresses that are worked on at a time: a storm of moves must leave connections to others. */
 const mostAtOnce = 64;
@@ -275,6 +284,7 @@ export class VipController {
       isOverruled:
         record.voters.length === 0 ||
         isOverruled(record.voters, this.#reach, { leaseMs: timers.leaseMs, nowMs }),
+      isOutdated: this.#isOutdated(record, rules, nowMs),
       nowMs,
     });
     const facts = { record, judged, selection, standing };
@@ -328,6 +338,9 @@ export class VipController {
       return { reason, detectMs };
     }
     const isSamePod = wanted === undefined || wanted.podUid === holder.podUid;
+    if (wanted !== undefined && sameHolder(wanted, holder)) {
+      return { reason: "VotersChanged", detectMs: undefined };
+    }
     return { reason: isSamePod ? "AgentRestarted" : "Preempted", detectMs: undefined };
   }
 
@@ -447,6 +460,16 @@ export class VipController {
     if (this.#ports.claims.claimsOf(record.ip).length > 0) return;
     this.#kept.delete(record.ip);
     await addresses.giveBack(record.ip);
+  }
+
+  #isOutdated(record: VipRecord, rules: Judged["rules"], nowMs: number): boolean {
+    const { grantedAtMs, holder, ip, voters } = record;
+    // Agents that start together are not all there when the first is granted something.
+    if (holder === undefined || nowMs - grantedAtMs < settleMs) return false;
+    const holds = rules.onControlPlaneLoss === "Hold";
+    if (!holds && voters.length === 0) return false;
+    const fresh = this.#freshNodes(nowMs);
+    return votersAreOutdated(voters, { holds, best: votersFor(ip, holder.nodeName, fresh), fresh });
   }
 
   #freshNodes(nowMs: number): readonly string[] {

@@ -16,6 +16,7 @@ import { vipTimers } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
 import type { KeepOutcome } from "../ports/vip-addresses.ts";
 import type { VipClaim } from "../ports/vip-claims.ts";
+import { WorldError } from "../ports/world-error.ts";
 import { VipAgent } from "./vip-agent.ts";
 import { VipController } from "./vip-controller.ts";
 
@@ -32,10 +33,21 @@ const pool: VipPool = {
 };
 
 /** Two nodes with an agent each, one controller, and pods `a` on node `na` and `b` on node `nb`. */
-function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOutcome } = {}) {
+function aCluster(
+  options: {
+    readonly namespace?: string;
+    readonly keep?: KeepOutcome;
+    readonly pool?: Partial<VipPool>;
+    /** Pods by the last letter of their nodes' names; a and b unless said. */
+    readonly pods?: readonly string[];
+  } = {},
+) {
   const clock = new ManualClock();
-  const vips = new MemoryVersionedStore<Ip, VipRecord>((record) => record.ip);
-  const leases = new MemoryVersionedStore<string, NodeLease>((lease) => lease.nodeName);
+  const outage = { isOn: false };
+  const vips = new StoreWithOutage<Ip, VipRecord>((record) => record.ip, outage);
+  const leases = new StoreWithOutage<string, NodeLease>((lease) => lease.nodeName, outage);
+  const names = options.pods ?? ["a", "b"];
+  let keep: KeepOutcome = options.keep ?? { kind: "kept" };
   const claims = new Map<string, VipClaim>();
   const listeners = new Set<(ip: Ip) => void>();
   const givenBack: Ip[] = [];
@@ -48,7 +60,7 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
     else claims.set(name, { ...present, ...wish });
     tell();
   };
-  for (const name of ["a", "b"]) {
+  for (const name of names) {
     claims.set(name, {
       pod: { namespace: options.namespace ?? "shop", name },
       podUid: `uid-${name}`,
@@ -75,28 +87,29 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
     agent.start();
     return agent;
   };
-  const nodes = ["na", "nb"].map((nodeName) => {
+  const nodes = names.map((name) => {
+    const nodeName = `n${name}`;
     const gate = new MemoryVipGate(clock);
     return { nodeName, gate, agent: startAgent(nodeName, gate) };
   });
-  new VipController({
+  const ports = {
     vips,
     leases,
     claims: {
       claimedIps: () => (claims.size === 0 ? [] : [address]),
       claimsOf: () => [...claims.values()],
-      pools: () => [pool],
+      pools: () => [{ ...pool, ...options.pool }],
       ipsOf: () => [address],
       forbidden: () => [],
       complaints: () => [],
-      watch: (listener) => {
+      watch: (listener: (ip: Ip) => void) => {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
     },
     addresses: {
-      keep: async () => options.keep ?? { kind: "kept" },
-      giveBack: async (given) => {
+      keep: async () => keep,
+      giveBack: async (given: Ip) => {
         givenBack.push(given);
       },
     },
@@ -104,10 +117,55 @@ function aCluster(options: { readonly namespace?: string; readonly keep?: KeepOu
     clock,
     log,
     timers: vipTimers,
-  }).start();
+  };
+  const startController = () => {
+    const controller = new VipController(ports);
+    controller.start();
+    return controller;
+  };
+  const controller = startController();
   const answering = () =>
     nodes.filter(({ gate }) => gate.answeringNow().length > 0).map(({ nodeName }) => nodeName);
-  return { clock, vips, leases, change, tell, givenBack, nodes, startAgent, answering };
+  const setKeep = (outcome: KeepOutcome) => {
+    keep = outcome;
+  };
+  return {
+    ...{ answering, change, clock, controller, givenBack, leases, nodes },
+    ...{ outage, setKeep, startAgent, startController, tell, vips },
+  };
+}
+
+/** A store that cannot be reached while `outage.isOn`; its watch stands still too, because nothing is written meanwhile. */
+class StoreWithOutage<
+  Key extends string,
+  T extends { readonly version: string },
+> extends MemoryVersionedStore<Key, T> {
+  readonly #outage: { readonly isOn: boolean };
+
+  constructor(keyOf: (value: T) => Key, outage: { readonly isOn: boolean }) {
+    super(keyOf);
+    this.#outage = outage;
+  }
+
+  #reach(tried: string): void {
+    if (!this.#outage.isOn) return;
+    throw new WorldError("API_UNAVAILABLE", { tried, message: "in the test" });
+  }
+
+  override async read(key: Key) {
+    this.#reach("read");
+    return await super.read(key);
+  }
+
+  override async create(value: T) {
+    this.#reach("create");
+    return await super.create(value);
+  }
+
+  override async update(value: T) {
+    this.#reach("update");
+    return await super.update(value);
+  }
 }
 
 describe("virtual addresses", () => {
@@ -207,6 +265,132 @@ describe("virtual addresses", () => {
     const after = vips.get(address);
     assert.equal(after?.holder?.podUid, before.podUid);
     assert.ok(after.holder.session > before.session && after.epoch > epoch);
+    assert.equal(leases.get("na")?.isRevoked, false);
+  });
+
+  it("say why and how fast they moved", async () => {
+    const { change, clock, nodes, vips } = aCluster();
+    await clock.pass(1_000);
+    assert.equal(vips.get(address)?.transition?.reason, "Claimed");
+    nodes[0]?.agent.stop();
+    await clock.pass(5_000);
+    const lost = vips.get(address)?.transition;
+    assert.equal(lost?.reason, "AgentLost");
+    assert.deepEqual([lost.from?.pod.name, lost.to?.pod.name], ["a", "b"]);
+    assert.ok((lost.detectMs ?? 0) >= 3_000 && (lost.detectMs ?? 0) <= 4_000, `${lost.detectMs}`);
+    change("b", { isReady: false, unableSinceMs: clock.nowMs() - 70 });
+    await clock.pass(1_000);
+    const nobody = vips.get(address)?.transition;
+    assert.equal(nobody?.reason, "PodNotReady");
+    assert.deepEqual([nobody.to, nobody.detectMs], [undefined, 70]);
+  });
+
+  it("stand back from a pod that lost them again and again, also for another controller", async () => {
+    const { change, clock, controller, startController, vips } = aCluster({
+      pods: ["a", "b", "c"],
+    });
+    change("c", { isReady: false });
+    await clock.pass(1_000);
+    for (let round = 0; round < 5; round += 1) {
+      for (const [ready, other] of [
+        ["b", "a"],
+        ["a", "b"],
+      ] as const) {
+        change(ready, { isReady: true, readySinceMs: clock.nowMs() - 60_000 });
+        change(other, { isReady: false });
+        await clock.pass(1_000);
+        assert.equal(vips.get(address)?.holder?.pod.name, ready);
+      }
+    }
+    assert.ok((vips.get(address)?.losses.length ?? 0) >= 8);
+    controller.stop();
+    startController();
+    change("b", { isReady: true, readySinceMs: clock.nowMs() - 60_000 });
+    change("c", { isReady: true, readySinceMs: clock.nowMs() - 10_000 });
+    change("a", { isReady: false });
+    await clock.pass(1_000);
+    assert.equal(vips.get(address)?.holder?.pod.name, "c");
+  });
+
+  it("are let go when their record is deleted by hand, and granted again with a new one", async () => {
+    const { answering, clock, givenBack, vips } = aCluster();
+    await clock.pass(1_000);
+    const before = vips.get(address) ?? assert.fail("there is a record");
+    await vips.update({ ...before, isDeleted: true });
+    await clock.pass(3_000);
+    const after = vips.get(address);
+    assert.notEqual(after?.bornMs, before.bornMs);
+    assert.equal(after?.isDeleted, false);
+    assert.deepEqual(answering(), ["na"]);
+    assert.deepEqual(givenBack, []);
+  });
+
+  it("stay with their holder while a new leader does not know the address space yet", async () => {
+    const { answering, clock, controller, setKeep, startController, vips } = aCluster();
+    await clock.pass(1_000);
+    const epoch = vips.get(address)?.epoch;
+    controller.stop();
+    setKeep({ kind: "not yet" });
+    startController();
+    await clock.pass(10_000);
+    assert.deepEqual(answering(), ["na"]);
+    assert.equal(vips.get(address)?.epoch, epoch);
+  });
+
+  it("get no record while the address space is not known", async () => {
+    const { clock, setKeep, vips } = aCluster({ keep: { kind: "not yet" } });
+    await clock.pass(3_000);
+    assert.equal(vips.get(address), undefined);
+    setKeep({ kind: "kept" });
+    await clock.pass(3_000);
+    assert.equal(vips.get(address)?.holder?.pod.name, "a");
+  });
+
+  it("say that another machine claims them", async () => {
+    const { clock, vips } = aCluster();
+    await clock.pass(1_000);
+    const record = vips.get(address) ?? assert.fail("there is a record");
+    await vips.update({ ...record, foreignOwner: "aa:bb:cc:dd:ee:ff on eth0" });
+    await clock.pass(1_000);
+    const look = vips.get(address)?.look;
+    assert.equal(look?.state, "Conflict");
+    assert.match(look.message, /aa:bb:cc:dd:ee:ff on eth0 claims it too/);
+  });
+
+  it("are back with the same epoch when the API server was away for everybody", async () => {
+    const { answering, clock, leases, outage, vips } = aCluster();
+    await clock.pass(2_000);
+    const epoch = vips.get(address)?.epoch;
+    outage.isOn = true;
+    await clock.pass(60_000);
+    assert.deepEqual(answering(), []);
+    outage.isOn = false;
+    await clock.pass(2_000);
+    assert.deepEqual(answering(), ["na"]);
+    assert.equal(vips.get(address)?.epoch, epoch);
+    assert.ok(leases.all().every(({ isRevoked }) => !isRevoked));
+  });
+
+  it("of a pool that holds move when a majority of the voters renews", async () => {
+    const pods = ["a", "b", "c"];
+    const { clock, nodes, vips } = aCluster({ pods, pool: { onControlPlaneLoss: "Hold" } });
+    await clock.pass(2_000);
+    // The first grant may have had one voter: it is made once more when all agents are there.
+    await clock.pass(20_000);
+    assert.deepEqual(vips.get(address)?.voters, ["na", "nb", "nc"]);
+    nodes[0]?.agent.stop();
+    await clock.pass(6_000);
+    assert.notEqual(vips.get(address)?.holder?.pod.name, "a");
+  });
+
+  it("of a pool that holds stay where they are without a majority of the voters", async () => {
+    const pods = ["a", "b", "c"];
+    const { clock, leases, nodes, vips } = aCluster({ pods, pool: { onControlPlaneLoss: "Hold" } });
+    await clock.pass(2_000);
+    await clock.pass(20_000);
+    for (const { agent } of nodes.slice(0, 2)) agent.stop();
+    await clock.pass(30_000);
+    assert.equal(vips.get(address)?.holder?.pod.name, "a");
     assert.equal(leases.get("na")?.isRevoked, false);
   });
 });

@@ -183,6 +183,7 @@ export const en = {
   "vips.reason.Preempted": "a pod of higher priority took over",
   "vips.reason.ClaimGone": "the pod or its claim is gone",
   "vips.reason.RecordDeleted": "the record was deleted by hand",
+  "vips.reason.VotersChanged": "more nodes can vouch for the holder",
   "vips.reason.NoPool": "no pool has the address",
   "vips.reason.NamespaceNotAllowed": "its namespace may not use the pool",
   "vips.reason.AddressForbidden": "the address is never a virtual one",

@@ -178,6 +178,7 @@ export const zh: Readonly<Record<TextKey, string>> = {
   "vips.reason.Preempted": "被更高优先级的 Pod 抢占",
   "vips.reason.ClaimGone": "Pod 或其申领已消失",
   "vips.reason.RecordDeleted": "记录被手动删除",
+  "vips.reason.VotersChanged": "可为持有者作证的节点有变",
   "vips.reason.NoPool": "没有地址池包含该地址",
   "vips.reason.NamespaceNotAllowed": "命名空间无权使用地址池",
   "vips.reason.AddressForbidden": "该地址不可作为虚拟 IP",
