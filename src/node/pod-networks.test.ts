@@ -23,12 +23,12 @@ function aWorld() {
 
 /** Lets time pass until the promise is settled. */
 async function passUntil<T>(clock: ManualClock, promise: Promise<T>): Promise<T> {
-  let isSettled = false;
+  const state = { isSettled: false };
   const settled = promise.finally(() => {
-    isSettled = true;
+    state.isSettled = true;
   });
   settled.catch(() => {});
-  while (!isSettled) await clock.pass(500);
+  while (!state.isSettled) await clock.pass(500);
   return settled;
 }
 

@@ -44,7 +44,7 @@ export async function startDaemon(options: {
   const socket = join(folder, "galaxy.sock");
   const stateFolder = join(folder, "state");
   const logFile = join(folder, "galaxy.log");
-  const [file = process.execPath, ...enter] = [...(options.enter ?? []), process.execPath];
+  const [file = "", ...enter] = [...(options.enter ?? []), process.execPath] as readonly string[];
   const program = startProgram({
     name: `galaxy of ${nodeName}`,
     file,

@@ -81,10 +81,10 @@ function readAnswer(
     } else chunks.push(chunk);
   });
   stream.on("end", () => {
-    const http = headers[":status"];
+    const http = Number(headers[":status"] ?? Number.NaN);
     const status = Number(headers["grpc-status"] ?? Number.NaN);
     if (!Number.isInteger(status)) {
-      settle(new Error(`no gRPC answer (HTTP status ${http ?? "none"})`));
+      settle(new Error(`no gRPC answer (HTTP status ${Number.isNaN(http) ? "none" : http})`));
     } else if (status !== 0) {
       const message = decodeMessage(String(headers["grpc-message"] ?? ""));
       settle(undefined, { kind: "status", code: status, message });
