@@ -9,9 +9,11 @@ import { MemoryLog } from "../adapters/memory/log.ts";
 import { MemoryVersionedStore } from "../adapters/memory/versioned-store.ts";
 import { MemoryVipGate } from "../adapters/memory/vip-gate.ts";
 import { MemoryVipHost } from "../adapters/memory/vip-host.ts";
+import { MemoryVipPeerNet } from "../adapters/memory/vip-peers.ts";
 import type { Ip } from "../core/ip.ts";
 import type { NodeLease, VipRecord } from "../core/vip.ts";
 import { newVipRecord, vipTimers } from "../core/vip.ts";
+import { WorldError } from "../ports/world-error.ts";
 import { VipAgent } from "./vip-agent.ts";
 
 const address = ip("192.0.2.50");
@@ -55,6 +57,103 @@ function aNode() {
   return { clock, vips, leases, gate, host, log, anAgent, lease, grant, holding, answers };
 }
 
+/** Three nodes whose agents hear each other, and a record in a pool that holds; the first has it. */
+async function aHold() {
+  const clock = new ManualClock();
+  const vips = new MemoryVersionedStore<Ip, VipRecord>((record) => record.ip);
+  const leases = new MemoryVersionedStore<string, NodeLease>((lease) => lease.nodeName);
+  const net = new MemoryVipPeerNet();
+  const cut = new Set<string>();
+  const nodes = ["n1", "n2", "n3"].map((nodeName) => {
+    const gate = new MemoryVipGate(clock);
+    const refuse = () => {
+      throw new WorldError("API_UNAVAILABLE", { tried: "call", message: "in the test" });
+    };
+    const reachable = <T>(call: () => Promise<T>): Promise<T> =>
+      cut.has(nodeName) ? Promise.resolve().then(refuse) : call();
+    const agent = new VipAgent({
+      nodeName,
+      vips,
+      leases: {
+        all: () => leases.all(),
+        get: (key) => leases.get(key),
+        watch: (listener) => leases.watch(listener),
+        read: (key) => reachable(() => leases.read(key)),
+        create: (value) => reachable(() => leases.create(value)),
+        update: (value) => reachable(() => leases.update(value)),
+        remove: (value) => reachable(() => leases.remove(value)),
+      },
+      gate,
+      host: new MemoryVipHost(),
+      peers: net.of(nodeName),
+      clock,
+      log: new MemoryLog(),
+      timers: vipTimers,
+    });
+    agent.start();
+    return { nodeName, gate, agent };
+  });
+  await clock.pass(1);
+  const holder = {
+    pod: { namespace: "shop", name: "a" },
+    podUid: "uid-a",
+    podIp: ip("10.0.0.1"),
+    nodeName: "n1",
+    session: leases.get("n1")?.session ?? 0,
+  };
+  const voters = ["n1", "n2", "n3"];
+  await vips.create({ ...newVipRecord(address, 1), epoch: 1, holder, voters });
+  await clock.pass(2_500);
+  const [first] = nodes;
+  const answers = () => (first?.gate.answeringNow() ?? []).length > 0;
+  assert.equal(answers(), true);
+  /** Whether it answered all the time. */
+  const passAnswering = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      await clock.pass(100);
+      if (!answers()) return false;
+    }
+    return true;
+  };
+  return { clock, net, cut, answers, passAnswering };
+}
+
+describe("the agent of an address in a pool that holds", () => {
+  it("answers on without a break when nobody reaches the API server, and goes on when it is back", async () => {
+    const { cut, passAnswering } = await aHold();
+    for (const name of ["n1", "n2", "n3"]) cut.add(name);
+    assert.equal(await passAnswering(60_000), true);
+    cut.clear();
+    assert.equal(await passAnswering(10_000), true);
+  });
+
+  it("answers on with one of three nodes gone, and no more when it is alone", async () => {
+    const { clock, cut, net, answers, passAnswering } = await aHold();
+    for (const name of ["n1", "n2", "n3"]) cut.add(name);
+    net.silent.add("n3");
+    assert.equal(await passAnswering(20_000), true);
+    net.silent.add("n2");
+    await clock.pass(3_001);
+    assert.equal(answers(), false);
+  });
+
+  it("stops when it alone lost the API server", async () => {
+    const { clock, cut, answers } = await aHold();
+    cut.add("n1");
+    await clock.pass(5_001);
+    assert.equal(answers(), false);
+  });
+
+  it("stops when another one reaches the API server", async () => {
+    const { clock, cut, answers, passAnswering } = await aHold();
+    for (const name of ["n1", "n2", "n3"]) cut.add(name);
+    assert.equal(await passAnswering(10_000), true);
+    cut.delete("n2");
+    await clock.pass(4_500);
+    assert.equal(answers(), false);
+  });
+});
+
 describe("the agent of virtual addresses", () => {
   it("leaves at once, and says for all addresses together that its session is over", async () => {
     const node = aNode();
@@ -82,9 +181,10 @@ describe("the agent of virtual addresses", () => {
     await node.clock.pass(1);
     assert.deepEqual(node.answers(), [address, second]);
     assert.equal(node.lease()?.session, session);
-    assert.equal(node.lease()?.durationMs, vipTimers.leaseMs);
-    await node.clock.pass(9_000);
+    assert.equal(node.lease()?.durationMs, 12_000, "what was left in the kernel may last so long");
+    await node.clock.pass(14_000);
     assert.deepEqual(node.answers(), [address, second]);
+    assert.equal(node.lease()?.durationMs, vipTimers.leaseMs);
   });
 
   it("answers no longer than it said when no agent comes", async () => {

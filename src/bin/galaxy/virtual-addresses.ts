@@ -7,6 +7,7 @@ import { ApiClient } from "../../adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../../adapters/kubernetes/credentials.ts";
 import { KubernetesPodConditions } from "../../adapters/kubernetes/pod-conditions.ts";
 import { KubernetesVipClaims } from "../../adapters/kubernetes/vip-claims.ts";
+import { readVipPeerKey } from "../../adapters/kubernetes/vip-peer-key.ts";
 import {
   KubernetesNodeLeaseStore,
   KubernetesVipStore,
@@ -20,6 +21,8 @@ import { VipSpeaker } from "../../adapters/linux/vip-speaker.ts";
 import { PrometheusVipNodeMetrics } from "../../adapters/metrics/prometheus-vip-metrics.ts";
 import { SteadyClock } from "../../adapters/system/clock.ts";
 import { TcpPortProbe } from "../../adapters/system/port-probe.ts";
+import { UdpVipPeers } from "../../adapters/system/vip-peers.ts";
+import type { Ip } from "../../core/ip.ts";
 import { vipTimers } from "../../core/vip.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { VipAgent } from "../../vip/vip-agent.ts";
@@ -111,6 +114,7 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
   const speaker = new VipSpeaker({ ...netns, ...hook, log });
   const network = new LinuxVipNetwork({ nft, speaker, host, clock, log, ...netns, ...hook });
   const gate = new NftVipGate(nft, { speaksAsAddress: (ip) => network.sendsFromVip(ip) });
+  let peers: UdpVipPeers | undefined;
   const sessionFile = join(options.stateFolder, "vip-session");
   try {
     vips.start();
@@ -118,6 +122,7 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
     const synced = Promise.all([vips.whenSynced(), claims.whenSynced()]);
     await Promise.race([synced, aborted(signal)]);
     if (signal.aborted) return;
+    peers = await openPeers(world, client, (name) => claims.nodeIps(name));
     const resumed = await takeVipSession(sessionFile);
     if (resumed === undefined) await gate.clear();
     else await gate.ensureTables();
@@ -146,6 +151,7 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
       leases,
       gate,
       host: node,
+      ...(peers === undefined ? {} : { peers }),
       clock,
       log,
       timers: vipTimers,
@@ -179,8 +185,24 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
     vips.stop();
     claims.stop();
     leases.stop();
+    await peers?.close();
     client.close();
     await nft.close();
+  }
+}
+
+/** The other agents; undefined where the key cannot be had or the port is taken: then all pools fence, and the log says why. */
+async function openPeers(
+  { nodeName, ports: { log } }: NodeWorld,
+  client: ApiClient,
+  ipsOf: (nodeName: string) => readonly Ip[],
+): Promise<UdpVipPeers | undefined> {
+  try {
+    const key = await readVipPeerKey(client, vipLeaseNamespace);
+    return await UdpVipPeers.open({ nodeName, ipsOf, key });
+  } catch (error) {
+    log.warn("pools with onControlPlaneLoss: Hold fence on this node", { node: nodeName }, error);
+    return undefined;
   }
 }
 
