@@ -171,6 +171,9 @@ export class NetlinkHostNetwork implements HostNetwork {
   }
 }
 
+/** Beside those that make devices of pods. */
+const slowSteps = new Set<NetStep["do"]>(["bridge", "vlan", "master", "no master", "no link"]);
+
 /** Host and pod for one series of steps; sockets are opened when a step needs them. */
 class Places implements Disposable {
   readonly #calls: SystemCalls;
@@ -201,7 +204,8 @@ class Places implements Disposable {
       (link) => this.#indexOf(where, link),
       goesToPod ? this.#openPod() : undefined,
     );
-    for await (const request of requests) await this.#socket(where).request(request);
+    const pace = isBorn || slowSteps.has(step.do) ? "slow" : "quick";
+    for await (const request of requests) await this.#socket(where).request(request, pace);
     if (step.do === "veth") {
       await this.#socket("pod").request(aliasRequest(step.peer.name, step.alias));
     }

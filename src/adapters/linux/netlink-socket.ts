@@ -55,17 +55,18 @@ export class NetlinkSocket implements Disposable {
   /**
    * Sends a request and collects the objects of its answer. Rejects with a {@link NetlinkRefusal} when the kernel says no.
    * @param bytes a message of {@link message}, with the flag `ack` or `dump`
+   * @param pace `slow` for what makes, moves or removes devices: milliseconds
    */
-  request(bytes: Buffer): Promise<readonly Buffer[]> {
-    const answer = this.#last.then(() => this.#exchange(bytes));
+  request(bytes: Buffer, pace: "quick" | "slow" = "quick"): Promise<readonly Buffer[]> {
+    const answer = this.#last.then(() => this.#exchange(bytes, pace));
     this.#last = answer.catch(() => {});
     return answer;
   }
 
-  async #exchange(bytes: Buffer): Promise<readonly Buffer[]> {
+  async #exchange(bytes: Buffer, pace: "quick" | "slow"): Promise<readonly Buffer[]> {
     this.#sequence += 1;
     const sequence = this.#sequence;
-    await this.#calls.send(this.#socket, numbered(bytes, sequence));
+    await this.#calls.send(this.#socket, numbered(bytes, sequence), pace);
     const objects: Buffer[] = [];
     for (;;) {
       // The kernel has answered before it took the request as sent.
