@@ -2,21 +2,31 @@
 // Not a test of what the programs do.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, globSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import manifest from "../package.json" with { type: "json" };
 import { findMaker } from "../scripts/host-executable.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-test("the build makes one executable per program, and each explains itself with --help", (t) => {
-  const dist = mkdtempSync(join(tmpdir(), "dist-"));
-  t.after(() => rmSync(dist, { recursive: true, force: true }));
-  // The programs start with `env node`; the Node that runs the tests is the one they are built for.
-  const env = { PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` };
+const dist = mkdtempSync(join(tmpdir(), "dist-"));
+// The programs start with `env node`; the Node that runs the tests is the one they are built for.
+const env = { PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` };
 
+after(() => rmSync(dist, { recursive: true, force: true }));
+
+test("the build makes one executable per program, and each explains itself with --help", (t) => {
   execFileSync(process.execPath, [join(root, "scripts/build.ts"), dist], { env, stdio: "pipe" });
 
   const sources = globSync("src/bin/*.ts", { cwd: root, exclude: ["**/*.test.ts"] });
@@ -36,4 +46,32 @@ test("the build makes one executable per program, and each explains itself with 
   const plugins = join(dist, "host/galaxy-plugins");
   const help = execFileSync(plugins, ["galaxy-k8s-vlan", "--help"], { env: {}, encoding: "utf8" });
   assert.match(help, /Usage: galaxy-k8s-vlan/);
+});
+
+test("the package of a build is installed without fetching anything, and its programs run", () => {
+  const folder = mkdtempSync(join(tmpdir(), "package-"));
+  try {
+    // A hundred megabytes that were looked at above.
+    rmSync(join(dist, "host"), { recursive: true, force: true });
+    const script = join(root, "scripts/pack.ts");
+    execFileSync(process.execPath, [script, dist, folder], { env, stdio: "pipe" });
+    const [name = ""] = readdirSync(folder);
+    assert.equal(name, `galaxy-float-ip-${manifest.version}.tgz`);
+    const home = join(folder, "home");
+    mkdirSync(home);
+    execFileSync(
+      "npm",
+      ["install", "--offline", "--no-audit", "--no-fund", `--cache=${home}/cache`, `../${name}`],
+      { cwd: home, env: { ...env, HOME: home }, stdio: "pipe" },
+    );
+    for (const program of ["galaxy-ipam", "galaxyctl"]) {
+      const path = join(home, "node_modules/.bin", program);
+      const version = execFileSync(path, ["--version"], { cwd: home, env, encoding: "utf8" });
+      assert.match(version, new RegExp(`${manifest.version}\\s*$`));
+    }
+    const help = execFileSync(join(home, "node_modules/.bin/galaxy"), ["--help"], { env });
+    assert.match(help.toString(), /Usage: galaxy/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

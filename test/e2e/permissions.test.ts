@@ -369,6 +369,61 @@ describe("the roles of deploy", { skip }, () => {
     assert.deepEqual(refused("galaxy-ipam"), []);
   });
 
+  test("the daemon does all its work with its role, nothing is refused and nothing is left over", {
+    skip: skipLab,
+  }, async () => {
+    await using lab = await NetworkLab.open();
+    const { nodes: machines } = await lab.outsideWithNodes(1);
+    const [machine] = machines;
+    assert.ok(machine !== undefined);
+    await using daemon = await startDaemon({
+      lab,
+      node: machine,
+      nodeName: "node1",
+      config: {
+        NetworkConf: [{ type: "galaxy-k8s-vlan", device: "eth0", switch: "pure" }],
+        ENIIPNetwork: "galaxy-k8s-vlan",
+      },
+      access: `--kubeconfig=${await kubeconfigOf("galaxy")}`,
+    });
+    await api.patch(nodeKind, { name: "node1" }, { metadata: { labels: { there: "yes" } } });
+    const pod = await api.create(aPod({ name: "there-0", nodeSelector: { there: "yes" } }));
+    await api.waitForOne(
+      "the pod to run",
+      pods,
+      { name: "there-0", namespace: "default" },
+      (seen) => seen.status.phase === "Running",
+    );
+    const inside = await lab.namespace("pod1");
+    const who = { name: "there-0", uid: pod.metadata.uid ?? "", netns: inside.path };
+    const call = (command: string) =>
+      callSdn(daemon.socket, podEnvironment(command, who), { cniVersion: "1.0.0" });
+    const added = await call("ADD");
+    assert.equal(added.code, 0, JSON.stringify(added.json));
+    assert.deepEqual(await call("DEL"), { code: 0, json: {} });
+    // A pod of another node: said on the pod, and again.
+    const other = await api.create(aPod({ name: "elsewhere-0", nodeName: "a1" }));
+    const elsewhere = {
+      name: "elsewhere-0",
+      uid: other.metadata.uid ?? "",
+      netns: (await lab.namespace("pod2")).path,
+    };
+    const wanted = await granted("galaxy");
+    await waitUntil(
+      "every rule to be used",
+      async () => {
+        const environment = podEnvironment("ADD", elsewhere);
+        const refusal = await callSdn(daemon.socket, environment, { cniVersion: "1.0.0" });
+        assert.equal(refusal.code, 1, JSON.stringify(refusal.json));
+        const seen = used("galaxy");
+        return wanted.filter((rule) => !seen.has(rule));
+      },
+      (unused) => unused.length === 0,
+      { everyMs: 1_000, timeoutMs: 60_000 },
+    );
+    assert.deepEqual(refused("galaxy"), []);
+  });
+
   /** Takes one verb on one resource from a role of galaxy-ipam, and gives it back at the end. */
   async function without(verb: string, resource: string, then: () => Promise<void>): Promise<void> {
     const kind = ["leases", "configmaps"].includes(resource) ? roles : clusterRoles;
@@ -504,61 +559,6 @@ describe("the roles of deploy", { skip }, () => {
       { name: "old", namespace },
       (pool) => pool.status?.["allocated"] === 1,
     );
-  });
-
-  test("the daemon does all its work with its role, nothing is refused and nothing is left over", {
-    skip: skipLab,
-  }, async () => {
-    await using lab = await NetworkLab.open();
-    const { nodes: machines } = await lab.outsideWithNodes(1);
-    const [machine] = machines;
-    assert.ok(machine !== undefined);
-    await using daemon = await startDaemon({
-      lab,
-      node: machine,
-      nodeName: "node1",
-      config: {
-        NetworkConf: [{ type: "galaxy-k8s-vlan", device: "eth0", switch: "pure" }],
-        ENIIPNetwork: "galaxy-k8s-vlan",
-      },
-      access: `--kubeconfig=${await kubeconfigOf("galaxy")}`,
-    });
-    const pod = await api.create(aPod({ name: "there-0", nodeSelector: { there: "yes" } }));
-    await api.patch(nodeKind, { name: "node1" }, { metadata: { labels: { there: "yes" } } });
-    await api.waitForOne(
-      "the pod to run",
-      pods,
-      { name: "there-0", namespace: "default" },
-      (seen) => seen.status.phase === "Running",
-    );
-    const inside = await lab.namespace("pod1");
-    const who = { name: "there-0", uid: pod.metadata.uid ?? "", netns: inside.path };
-    const call = (command: string) =>
-      callSdn(daemon.socket, podEnvironment(command, who), { cniVersion: "1.0.0" });
-    const added = await call("ADD");
-    assert.equal(added.code, 0, JSON.stringify(added.json));
-    assert.deepEqual(await call("DEL"), { code: 0, json: {} });
-    // A pod of another node: said on the pod, and again.
-    const other = await api.create(aPod({ name: "elsewhere-0", nodeName: "a1" }));
-    const elsewhere = {
-      name: "elsewhere-0",
-      uid: other.metadata.uid ?? "",
-      netns: (await lab.namespace("pod2")).path,
-    };
-    const wanted = await granted("galaxy");
-    await waitUntil(
-      "every rule to be used",
-      async () => {
-        const environment = podEnvironment("ADD", elsewhere);
-        const refusal = await callSdn(daemon.socket, environment, { cniVersion: "1.0.0" });
-        assert.equal(refusal.code, 1, JSON.stringify(refusal.json));
-        const seen = used("galaxy");
-        return wanted.filter((rule) => !seen.has(rule));
-      },
-      (unused) => unused.length === 0,
-      { everyMs: 1_000, timeoutMs: 60_000 },
-    );
-    assert.deepEqual(refused("galaxy"), []);
   });
 });
 
