@@ -85,7 +85,7 @@ const calmMs = 1_500;
 const settleMs = 10_000;
 
 /** Most addresses that are worked on at a time: a storm of moves must leave connections to others. */
-const mostAtOnce = 64;
+const mostAtOnce = 16;
 
 /** Most records of claims that were refused: whoever may make pods must not be able to fill the API server. */
 const mostRefused = 1_000;

@@ -30,6 +30,9 @@ const foreignMemoryMs = 30_000;
 /** After the kernel answers: others come first. */
 const laterMs = 300;
 
+/** Records that are written at a time: a node that takes a thousand addresses over must not keep the API server from granting them. */
+const mostAtOnce = 2;
+
 /** Attempts to write what the controller may be writing at the same time. */
 const mostAttempts = 3;
 
@@ -37,6 +40,9 @@ const mostAttempts = 3;
 export class VipReports implements VipReport {
   readonly #ports: VipReportsPorts;
   readonly #forget = new Map<Ip, () => void>();
+  /** What is to be written; a later change of an address follows an earlier one. */
+  readonly #waiting: (() => Promise<void>)[] = [];
+  #inFlight = 0;
 
   constructor(ports: VipReportsPorts) {
     this.#ports = ports;
@@ -114,13 +120,28 @@ export class VipReports implements VipReport {
       const outcome = await vips.update(changed);
       if (outcome.kind === "conflict" && count < mostAttempts) await attempt(count + 1);
     };
-    attempt(1).catch((error: unknown) => {
-      if (!(error instanceof WorldError)) throw error;
-      log.debug("a record of a virtual address was not told", {
-        ip,
-        node: nodeName,
-        reason: error.message,
+    this.#waiting.push(() =>
+      attempt(1).catch((error: unknown) => {
+        if (!(error instanceof WorldError)) throw error;
+        log.debug("a record of a virtual address was not told", {
+          ip,
+          node: nodeName,
+          reason: error.message,
+        });
+      }),
+    );
+    this.#begin();
+  }
+
+  #begin(): void {
+    while (this.#inFlight < mostAtOnce) {
+      const write = this.#waiting.shift();
+      if (write === undefined) return;
+      this.#inFlight += 1;
+      void write().finally(() => {
+        this.#inFlight -= 1;
+        this.#begin();
       });
-    });
+    }
   }
 }

@@ -18,7 +18,8 @@ socket(my $wire, PF_PACKET, SOCK_RAW, unpack('S', pack('n', ETH_P_ALL))) or die 
 bind($wire, pack('SnLSCCx8', PF_PACKET, ETH_P_ALL, $index, 0, 0, 0)) or die "bind: $!";
 # PACKET_ADD_MEMBERSHIP with PACKET_MR_PROMISC: answers to the made-up senders are for us too.
 setsockopt($wire, SOL_PACKET, 1, pack('lSSx8', $index, 1, 0)) or die "promiscuous: $!";
-setsockopt($wire, 1, 8, pack('l', 4_000_000));
+# SO_RCVBUFFORCE: a node that takes a thousand addresses over tells of all of them at once.
+setsockopt($wire, 1, 33, pack('l', 32_000_000));
 
 my ($asks, $count, $input) = ({}, 0, '');
 sub now { clock_gettime(CLOCK_MONOTONIC) * 1000 }

@@ -39,7 +39,7 @@ export const vipLeaseNamespace = "galaxy-vip";
 const leaseLimitMs = 1_000;
 
 /** Time limit of one request about a record. */
-const recordLimitMs = 2_000;
+const recordLimitMs = 5_000;
 
 /**
  * Makes a namespace that is missing. Without the right to, it goes on and says so: somebody else may make it.
