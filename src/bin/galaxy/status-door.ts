@@ -7,7 +7,7 @@ import type { NodeWorld } from "./node-world.ts";
 import type { DaemonPart } from "./part.ts";
 import { until } from "./pause.ts";
 
-const retryMs = 10_000;
+const retryMs = 3_000;
 
 /** The port of metrics and health as a part. @param problem why the daemon is not well; undefined when it is */
 export function statusDoor(world: NodeWorld, problem: () => string | undefined): DaemonPart {
