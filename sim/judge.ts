@@ -349,9 +349,11 @@ export class Judge {
     // Filter refuses such a pod; only an operator can give it an address.
     const keepsNothing = !podsAreInterchangeable(ref) && ordinalOf(facts.id.name) === undefined;
     for (const ip of facts.assignedIps) {
-      // An operator who wrote another policy into the record during the bind has taken it out of what the pod was promised.
-      const recorded = this.#api.get("records", ip)?.policy ?? facts.policy;
-      if (recorded !== facts.policy || keepsNothing) {
+      // An operator who wrote another policy or pod into the record during the bind has taken it out of what the pod was promised.
+      const record = this.#api.get("records", ip);
+      const isTheirs =
+        record === undefined || (record.podUid === facts.uid && record.policy === facts.policy);
+      if (!isTheirs || keepsNothing) {
         this.#promises.delete(ip);
         continue;
       }

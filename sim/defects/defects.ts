@@ -156,13 +156,6 @@ export const defects: readonly Defect[] = [
     replace: "    if (before.version !== undefined) return;\n",
   },
   {
-    name: "filter counts on what goes with an earlier pod",
-    breaks: "the address of an earlier pod of the name is promised, and released before the bind",
-    file: decideFilter,
-    find: " && !goesWithItsPod(allocation),\n",
-    replace: " && goesWithItsPod !== undefined,\n",
-  },
-  {
     name: "release without uid check",
     breaks: "the deletion of a pod is believed of its successor of the same name (D-11)",
     file: reclaim,
