@@ -15,7 +15,11 @@ import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { removeAtExit, tailOf } from "../control-plane/child-program.ts";
 import { quickFlags, twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
-import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
+import {
+  type ControlPlane,
+  type SchedulerOptions,
+  startControlPlane,
+} from "../control-plane/control-plane.ts";
 import { bind, filterNames } from "../control-plane/extender-client.ts";
 import {
   type FaultyApiProxy,
@@ -129,7 +133,7 @@ describe("the roles of deploy", { skip }, () => {
     const { url, ca } = api.address;
     proxy.forwardTo({ url, ca, token: await tokenOf("galaxy-ipam") });
     ipam = await start([`--master=${proxy.url}`]);
-    await plane.startScheduler({ extenderUrl: ipam.url, nodeCacheCapable: true });
+    await plane.startScheduler(scheduler(ipam.url));
     await ipam.whenReady();
   });
 
@@ -139,6 +143,14 @@ describe("the roles of deploy", { skip }, () => {
     await nodes?.stop();
     await plane?.stop();
   });
+
+  /** The old Policy where the scheduler still reads it; docs/install.md is tested with the newer form. */
+  function scheduler(extenderUrl: string): SchedulerOptions {
+    if (plane.version.minor > 22) return { extenderUrl, nodeCacheCapable: true };
+    const text = readFileSync(join(root, "deploy/scheduler/policy.json"), "utf8");
+    const policy: unknown = JSON.parse(text.replace("http://GALAXY_IPAM:9040", extenderUrl));
+    return { written: { kind: "policy", policy } };
+  }
 
   /** Applies the example with kubectl, as an administrator does. */
   async function install(): Promise<void> {
