@@ -570,10 +570,22 @@ class Planner {
     const move = (from: string, to: string): NetStep[] => {
       if (addresses.length === 0) return [];
       return [
-        ...addresses.flatMap(({ ip, prefix }): NetStep[] => [
-          { do: "no address", place: "host", link: from, ip, prefix },
-          { do: "address", place: "host", link: to, ip, prefix },
-        ]),
+        // New before old, so that the node is never without. The last goes first: with the first address of a subnet the kernel would
+        // take away the others.
+        ...addresses.map(
+          ({ ip, prefix }): NetStep => ({ do: "address", place: "host", link: to, ip, prefix }),
+        ),
+        ...addresses
+          .map(
+            ({ ip, prefix }): NetStep => ({
+              do: "no address",
+              place: "host",
+              link: from,
+              ip,
+              prefix,
+            }),
+          )
+          .toReversed(),
         ...routes.map((route): NetStep => {
           const { dst, table, via, src, metric } = route;
           return {

@@ -151,6 +151,28 @@ for (const [name, json] of modes) {
     assert.ok(deaths > 10, `${deaths} deaths`);
   });
 
+  test(`${name}: a DEL that dies after any step can be repeated until nothing is left`, async () => {
+    for (let steps = 0; ; steps += 1) {
+      const { network, ports } = aWorld();
+      network.addPod(netns);
+      if (name === "sriov") await addFunctions(network);
+      const before = comparable(network.host);
+      const request = aRequest("c1", json);
+      assert.equal((await addAttachment(ports, request)).kind, "added");
+      const dying = new DyingNetwork(network, steps);
+      await delAttachment({ ...ports, network: dying }, request.id).catch(() => {});
+      // A runtime that was interrupted too may come without the namespace.
+      if (steps % 2 === 1) network.removePod(netns);
+      await delAttachment(ports, request.id);
+      assert.deepEqual(comparable(network.host), before, `after ${steps} steps`);
+      assert.deepEqual(await ports.store.all(), []);
+      if (!dying.isDead) {
+        assert.ok(steps > 2, `${steps} steps`);
+        break;
+      }
+    }
+  });
+
   test(`${name}: what attachments share goes with the last of them, and a pod that died takes nothing along`, async () => {
     const { network, ports } = aWorld();
     if (name === "sriov") await addFunctions(network);
@@ -208,4 +230,23 @@ test("sriov: pods that start at once never have one function, and a card that is
   );
   const again = await addAttachment(ports, requests[0] as AttachmentRequest);
   assert.equal(again.kind, "added", "and can be used again");
+});
+
+test("the wire is given at most 300 ms to answer, and all addresses are asked for at once", async () => {
+  const { network, ports } = aWorld();
+  network.addPod(netns);
+  const asked: (readonly [ips: readonly string[], limitMs: number])[] = [];
+  const announcer: Announcer = {
+    announce: () => Promise.resolve(),
+    probe: (probes, limitMs) => {
+      asked.push([probes.map(({ ip }) => ip), limitMs]);
+      return Promise.resolve([]);
+    },
+  };
+  await addAttachment({ ...ports, announcer }, aRequest("c1", { switch: "macvlan" }));
+  assert.deepEqual(
+    asked.map(([ips]) => ips),
+    [["10.70.0.5", "fd00:70::5", "10.75.0.5"]],
+  );
+  assert.ok(asked.every(([, limitMs]) => limitMs <= 300));
 });

@@ -35,6 +35,8 @@ export type Call = {
   readonly infos?: readonly IpInfoText[];
   readonly containerId?: string;
   readonly ifName?: string;
+  /** Folder of IPAM plugins. */
+  readonly path?: string;
 };
 
 /** The configuration of a network on eth0. */
@@ -84,7 +86,7 @@ export class NodeUnderTest {
       CNI_NETNS: call.pod.path,
       CNI_IFNAME: ifName,
       CNI_ARGS: infos === undefined ? "" : `IgnoreUnknown=1;ipinfos=${JSON.stringify(infos)}`,
-      CNI_PATH: "/opt/cni/bin",
+      CNI_PATH: call.path ?? "/opt/cni/bin",
     };
     const request = parseCniRequest(env, JSON.stringify(call.config));
     if (request.kind === "refused") return request;

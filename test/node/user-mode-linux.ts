@@ -9,11 +9,12 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { locateProgram } from "../control-plane/binaries.ts";
+import { locateTcpdump } from "./capture.ts";
 import type { GuestAnswer } from "./guest-protocol.ts";
 import { formatGuestRequest, parseGuestAnswer } from "./guest-protocol.ts";
 
 /** A boot takes three seconds; one that takes longer than this hangs. */
-const bootLimitMs = 120_000;
+const usualBootLimitMs = 120_000;
 /** After a test that hung or broke the kernel the next one gets a new machine, but not for ever. */
 const mostBoots = 3;
 
@@ -69,16 +70,38 @@ async function boot(): Promise<Machine | NoKernel> {
   // What the tests inside ask for is fetched before: the machine has no network, and this file system is not to be written there.
   const ping = await locateProgram("ping", "iputils-ping", "bin/ping");
   if (ping.kind === "missing") return ping;
+  // Inside, nothing can be fetched: a test that misses one of them says so.
+  await Promise.all([locateProgram("ping", "iputils-ping", "bin/ping"), locateTcpdump()]);
   const installed = join(dirname(kernel.file), "..", "lib", "uml", "modules");
   try {
     const [version = ""] = await readdir(installed);
     const modules = await modulesInOrder(join(installed, version));
-    return await Machine.start({ kernel: kernel.file, busybox: busybox.file, version, modules });
+    return await startMachine({ kernel: kernel.file, busybox: busybox.file, version, modules });
   } catch (error) {
-    return {
-      kind: "missing",
-      because: `user-mode-linux does not start: ${error instanceof Error ? error.message : String(error)}`,
-    };
+    return { kind: "missing", because: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** What is booted. */
+type Boot = {
+  /** The kernel as a program. */
+  readonly kernel: string;
+  readonly busybox: string;
+  readonly version: string;
+  /** Files, in the order in which they are loaded. */
+  readonly modules: readonly string[];
+};
+
+/** A machine that is ready for tests; `missing` when the kernel ends, or says nothing for as long as the limit. */
+export async function startMachine(
+  options: Boot,
+  bootLimitMs = usualBootLimitMs,
+): Promise<Machine | NoKernel> {
+  try {
+    return await Machine.start(options, bootLimitMs);
+  } catch (error) {
+    const because = error instanceof Error ? error.message : String(error);
+    return { kind: "missing", because: `user-mode-linux does not start: ${because}` };
   }
 }
 
@@ -117,12 +140,7 @@ class Machine implements GuestKernel {
   #lastId = 0;
   hasEnded = false;
 
-  static async start(options: {
-    readonly kernel: string;
-    readonly busybox: string;
-    readonly version: string;
-    readonly modules: readonly string[];
-  }): Promise<Machine> {
+  static async start(options: Boot, bootLimitMs: number): Promise<Machine> {
     const folder = await mkdtemp(join(tmpdir(), "galaxy-kernel-"));
     const settings = join(folder, "settings");
     const variables: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { repairAll } from "../../src/node/cni-check.ts";
+import { Capture } from "./capture.ts";
 import { describeOnKernel } from "./kernel-tests.ts";
 import type { LabNamespace } from "./network-lab.ts";
 import { NetworkLab } from "./network-lab.ts";
@@ -144,6 +145,47 @@ await describeOnKernel(
       assert.equal(none.kind, "refused");
       assert.match(none.message, /no vlan device with vlanID 7 on eth0; make one on the node/);
       assert.equal(await first.snapshot(), before);
+    });
+
+    test("announcements of pods in a VLAN are tagged, from the device of the address", async () => {
+      await using lab = await NetworkLab.open();
+      const { outside, nodes } = await lab.outsideWithNodes(1);
+      await lab.tagOutside(outside, [5, 6]);
+      const [first] = nodes as [LabNamespace];
+      const [card] = await first.show("link show dev eth0");
+      await first.ipAll("link add link eth0 name eth0.6 type vlan id 6", "link set eth0.6 up");
+      await using capture = await Capture.on(outside, "node1");
+      const node = new NodeUnderTest(lab, first);
+      const macvlan = {
+        config: aNetwork({ switch: "macvlan", conflict_check: false }),
+        pod: await lab.namespace("pod1"),
+        containerId: "macvlan",
+        infos: inFive,
+      };
+      const routed = {
+        config: aNetwork({ type: "galaxy-underlay-veth", conflict_check: false }),
+        pod: await lab.namespace("pod2"),
+        containerId: "routed",
+        infos: [inSix],
+      };
+      for (const call of [macvlan, routed]) {
+        const { containerId } = call;
+        await node.add(call);
+        await node.plugins.announce({ containerId, network: "net1", ifName: "eth0" });
+      }
+      const expected = [
+        ["10.75.0.101", 5, "02:42:0a:4b:00:65"],
+        ["fd00:75::101", 5, "02:42:0a:4b:00:65"],
+        ["10.76.0.101", 6, card?.["address"]],
+      ] as const;
+      const claims = await capture.until((seen) =>
+        expected.every(([ip]) => seen.some((claim) => claim.ip === ip)),
+      );
+      for (const [ip, vlan, mac] of expected) {
+        for (const claim of claims.filter((each) => each.ip === ip)) {
+          assert.deepEqual([claim.vlan, claim.from], [vlan, mac], `${ip}: ${capture.text()}`);
+        }
+      }
     });
 
     test("bridge: the node's own VLAN-filtering bridge is the uplink; two pods share what was made for a VLAN, a network restart takes it, and it is repaired", async () => {
