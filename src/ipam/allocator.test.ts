@@ -688,6 +688,25 @@ describe("restore and reconcile", () => {
     assert.equal(cluster.records.has(first), false);
   });
 
+  it("a record that was made while all were being read does not count as deleted", async () => {
+    let go = () => {};
+    const until = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const { allocator, cluster } = aProcess({
+      plan: faultAt("list", 1, { kind: "slow-answer", until }),
+    });
+    const restored = allocator.restore();
+    await settle();
+    await taken(allocator, wish());
+    await settle();
+    go();
+    await restored;
+    await settle();
+    assert.equal(allocator.view.phaseOf(first), "idle");
+    assert.deepEqual(allocator.view.get(first), cluster.records.get(first));
+  });
+
   it("memory stays when the records cannot be read", async () => {
     const { allocator } = aProcess({ plan: faultAt("list", 1, "fail") });
     const allocation = await taken(allocator, wish());

@@ -774,7 +774,8 @@ export class Allocator {
       this.#seeWhileWriting(ip, version);
       return;
     }
-    if (current.version === version) return;
+    // A record that counts as lost may have been made while all records were being read, and is missing in what was read.
+    if (current.version === version && (this.#isFollower || phase !== "lost")) return;
     if (!this.#isFollower) void this.#verify(ip);
     else if (event.kind === "changed") this.#adopt(event.allocation);
     else this.#forgetAsFollower(current);
@@ -886,7 +887,10 @@ export class Allocator {
       if (current?.version !== found?.version) void this.#verify(ip);
     } else if (before === undefined) {
       if (found !== undefined) this.#adopt(found);
-    } else if (found?.version !== before.version) {
+    } else if (
+      found?.version !== before.version ||
+      (found !== undefined && this.#table.phaseOf(ip) === "lost")
+    ) {
       this.#ports.metrics.count("repairs", {
         kind: found === undefined ? "record deleted" : "record changed",
       });
