@@ -41,6 +41,10 @@ const limitMs = 10_000;
 const announceAtMs = [0, 100, 1_100, 2_200, 5_000];
 const announceEveryMs = 60_000;
 
+/** Addresses that are announced at once: a kernel keeps a thousand frames that come in at most, and drops the same ones each time. */
+const claimsAtOnce = 32;
+const claimPauseMs = 5;
+
 const probeMs = 250;
 const lookAtDevicesMs = 10_000;
 
@@ -564,7 +568,7 @@ export class LinuxVipNetwork implements VipNetwork {
 
   #claim(ips: readonly Ip[]): void {
     const frames = new Map<number, string[]>();
-    for (const ip of ips) {
+    for (const ip of ips.slice(0, claimsAtOnce)) {
       for (const uplink of this.#placed.get(ip)?.uplinks ?? []) {
         const list = frames.get(uplink.index) ?? [];
         list.push(...claimFrames(ip, uplink));
@@ -572,6 +576,11 @@ export class LinuxVipNetwork implements VipNetwork {
       }
     }
     for (const [index, list] of frames) this.#speaker.send(index, list);
+    const later = ips.slice(claimsAtOnce);
+    if (later.length === 0) return;
+    this.#clock.after(claimPauseMs, () =>
+      this.#claim(later.filter((ip) => this.#announced.has(ip))),
+    );
   }
 
   async #watch(ips: readonly Ip[]): Promise<void> {
