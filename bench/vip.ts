@@ -235,6 +235,9 @@ async function ofKeepalived(runs: number): Promise<readonly Figure[]> {
   ];
 }
 
+/** On a machine that others use, a thousand addresses may take minutes; then that is the figure. */
+const longestMs = 600_000;
+
 /** Addresses of one annotation at most. */
 const claimsAPod = 64;
 
@@ -254,17 +257,30 @@ async function ofManyAddresses(count: number): Promise<readonly Figure[]> {
       await bed.startPod({ name: `${node}${from}`, node, vips });
     }
   };
-  const areHeldOn = async (node: string) => {
-    await bed.whenVips(`${count} addresses on ${node}`, (vips) => {
-      const held = vips.filter(
-        ({ status }) => status?.state === "Held" && status.holder?.node === node,
-      );
-      return held.length === count;
-    });
-  };
+  const areHeldOn = (node: string) =>
+    bed.whenVips(
+      `${count} addresses on ${node}`,
+      (vips) => {
+        const held = vips.filter(
+          ({ status }) => status?.state === "Held" && status.holder?.node === node,
+        );
+        return held.length === count;
+      },
+      { timeoutMs: longestMs },
+    );
   await startOn("a");
   await areHeldOn("a");
   await startOn("b");
+  await bed.whenVips(
+    "a standby of every address",
+    (vips) =>
+      vips.every(
+        ({ status }) =>
+          status?.candidates?.length === 2 &&
+          status.candidates.every(({ reason }) => reason === undefined),
+      ),
+    { timeoutMs: longestMs },
+  );
   const [a, b] = [bed.node("a"), bed.node("b")];
   for (const ip of [ips[0], ips.at(-1)]) bed.frames.ask(ip ?? "");
   const causedMs = monotonicMs();
@@ -282,6 +298,7 @@ async function ofManyAddresses(count: number): Promise<readonly Figure[]> {
       return [...first.values()];
     },
     (times) => times.length === count,
+    { timeoutMs: longestMs },
   );
   const sorted = announced.toSorted((one, other) => one - other);
   return [

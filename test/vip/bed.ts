@@ -8,7 +8,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { ApiClient, Follower } from "../control-plane/api.ts";
+import type { ApiClient, Follower, WaitOptions } from "../control-plane/api.ts";
 import { ApiError, waitUntil } from "../control-plane/api.ts";
 import type { ChildProgram } from "../control-plane/child-program.ts";
 import { startProgram, tailOf, waitForProgram } from "../control-plane/child-program.ts";
@@ -565,8 +565,12 @@ export class VipBed implements AsyncDisposable {
   }
 
   /** Waits until all FloatingVIPs are as wanted. */
-  async whenVips(what: string, wanted: (vips: readonly FloatingVip[]) => boolean): Promise<void> {
-    await this.api.waitFor(what, { kind: floatingVips }, wanted);
+  async whenVips(
+    what: string,
+    wanted: (vips: readonly FloatingVip[]) => boolean,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    await this.api.waitFor(what, { kind: floatingVips }, wanted, options);
   }
 
   /** Waits until a pod holds the address. */
