@@ -228,9 +228,11 @@ describe("the witness of virtual addresses", () => {
   });
 
   it("says so in the condition when a pod claims nothing any more", async () => {
-    const { change, grant, told } = aStage();
+    const { change, clock, grant, told } = aStage();
     await grant(aClaim("a"), 1);
+    await clock.pass(1_000);
     await change([aClaim("b")]);
+    await clock.pass(1_000);
     assert.equal(told.findLast(({ pod }) => pod === "a")?.condition.reason, "NoClaim");
   });
 

@@ -32,6 +32,9 @@ export type VipWitnessPorts = {
 /** How often it looks for what nobody tells of: complaints, and conditions that were not written. */
 const roundMs = 1_000;
 
+/** What happens within this time becomes one condition of a pod: it may hold dozens of addresses, which move together. */
+const gatherMs = 300;
+
 /** After a write, the watch is given so long to show it before what it shows is believed again. */
 const settleMs = 2_000;
 
@@ -58,6 +61,7 @@ export class VipWitness {
   /** Pods that were told something, by uid: when they claim nothing any more they are told so. */
   readonly #claimants = new Map<string, PodRef>();
   readonly #waiting = new Map<string, PodRef>();
+  #isGathering = false;
   /** Uids of pods that are being written to: one write of a pod at a time. */
   readonly #inFlight = new Set<string>();
   #stops: readonly (() => void)[] = [];
@@ -208,10 +212,22 @@ export class VipWitness {
       this.#told.add(key);
       this.#tellPod({ id: pod, uid: podUid }, "Warning", "VIPRejected", verdict.message);
     }
-    for (const [uid, pod] of this.#claimants) {
-      if (claims.ipsOf(pod.id).length === 0) this.#waiting.set(uid, pod);
-    }
-    this.#begin();
+    this.#gather();
+  }
+
+  /** Conditions are looked at a moment later, once for all that happens until then. */
+  #gather(): void {
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    const { claims, clock } = this.#ports;
+    clock.after(gatherMs, () => {
+      this.#isGathering = false;
+      if (!this.#isRunning) return;
+      for (const [uid, pod] of this.#claimants) {
+        if (claims.ipsOf(pod.id).length === 0) this.#waiting.set(uid, pod);
+      }
+      this.#begin();
+    });
   }
 
   /** Writes the conditions of pods that wait, a few at a time. */
@@ -239,7 +255,7 @@ export class VipWitness {
           this.#claimants.delete(uid);
           this.#written.delete(uid);
         }
-        if (this.#isRunning) this.#begin();
+        if (this.#isRunning && this.#waiting.size > 0) this.#gather();
       },
       (error: unknown) => {
         this.#inFlight.delete(uid);

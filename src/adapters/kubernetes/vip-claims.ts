@@ -280,10 +280,8 @@ export class KubernetesVipClaims implements VipClaims {
       if (keys === undefined) this.#podsByIp.set(ip, new Set([key]));
       else keys.add(key);
     }
-    const { version: _before, ...old } = before ?? { version };
-    const { version: _after, ...now } = after;
     // Most changes of a pod are nothing to its claims.
-    if (JSON.stringify(old) === JSON.stringify(now)) return;
+    if (before !== undefined && textOf(before) === textOf(after)) return;
     this.#tell(new Set([...(before?.claim.ips ?? []), ...after.claim.ips]));
   }
 
@@ -436,6 +434,11 @@ function listenerOf(options: {
       for (const key of options.keys()) if (!listed.has(key)) options.gone(key);
     },
   };
+}
+
+/** All that claims are made of. What the pod was told of them itself is no change: it comes from those who look at changes. */
+function textOf({ claim, facts, uid }: ClaimingPod): string {
+  return JSON.stringify([uid, { ...facts, holder: undefined }, claim]);
 }
 
 /** A pod that ended has given up its network. */
