@@ -43,6 +43,9 @@ export type VipReport = {
 /** After another machine was found to have the address, before it is asked again. */
 const conflictPauseMs = 5_000;
 
+/** A claim that was heard when our time was over is found a little later, but before we could have renewed that long. */
+const heardAgoMs = 1_000;
+
 /** How often foreign claims are looked at. */
 const listenMs = 1_000;
 
@@ -51,7 +54,8 @@ export class VipNode implements VipHost {
   readonly #ports: VipNodePorts;
   /** What this node answers for or is about to. */
   readonly #here = new Map<Ip, { readonly entry: GateEntry; readonly sinceMs: number }>();
-  readonly #open = new Set<Ip>();
+  /** What the gate was opened for, and until when on the agent's clock. */
+  readonly #open = new Map<Ip, number>();
   /** Addresses whose place is to be looked at. */
   readonly #dirty = new Set<Ip>();
   readonly #conflictUntilMs = new Map<Ip, number>();
@@ -122,10 +126,8 @@ export class VipNode implements VipHost {
     const { clock, network, report } = this.#ports;
     const nowMs = clock.nowMs();
     const fresh = entries.map(({ ip }) => ip).filter((ip) => !this.#open.has(ip));
-    for (const ip of fresh) {
-      this.#open.add(ip);
-      this.#told.delete(ip);
-    }
+    for (const { ip } of entries) this.#open.set(ip, endMs);
+    for (const ip of fresh) this.#told.delete(ip);
     network.announce(fresh);
     network.offerFor(endMs - nowMs);
     for (const ip of fresh) {
@@ -259,11 +261,13 @@ export class VipNode implements VipHost {
   }
 
   async #hear(): Promise<void> {
-    const { network, report, vips } = this.#ports;
+    const { clock, network, report, vips } = this.#ports;
     if (!this.#isRunning || this.#open.size === 0) return;
     for (const [ip, who] of await network.claimants()) {
       const record = vips.get(ip);
-      if (record === undefined || !this.#open.has(ip)) continue;
+      // Whoever claims it after our time is over has the right to.
+      const isOurs = (this.#open.get(ip) ?? 0) > clock.nowMs() + heardAgoMs;
+      if (record === undefined || !isOurs) continue;
       network.claimAgain([ip]);
       report.foreignClaim(record, who, true);
     }

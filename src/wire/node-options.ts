@@ -147,7 +147,7 @@ const table = {
     help: "cni.projectcalico.org/floatingIPs of pods counts as a claim of virtual addresses",
   },
   "vip-restart-grace": {
-    initial: "12",
+    initial: "15",
     help: "seconds for which virtual addresses are answered for when the daemon is stopped, so that the next one goes on with them; 0: others take over at once",
   },
   "vip-route-hook": {

@@ -212,6 +212,32 @@ describe("virtual addresses when something fails", { skip }, () => {
     });
   });
 
+  test("without an API server an address of a Hold pool is answered for on, but not by a node that is alone", async () => {
+    await runCase(bed, async (own) => {
+      const { fresh, ip } = await pair(own, own.held());
+      const lostMs = monotonicMs();
+      await bed.plane.stopApiServer();
+      let join = async () => {};
+      try {
+        // Four leases long: nobody can have held it by its lease.
+        await waitUntil(
+          "answers long after the loss",
+          () => fresh.answers().at(-1)?.ms ?? 0,
+          (lastMs) => lastMs - lostMs > 20_000,
+        );
+        assert.deepEqual(answeredBy(fresh, lostMs), ["a1"]);
+        // Joining one pair joins all.
+        for (const other of ["b", "d"]) join = await bed.cutBetween("a", other);
+        await bed.frames.whenSilent(ip);
+      } finally {
+        await join();
+        await bed.plane.startApiServer();
+      }
+      const vip = await bed.whenVip("to be held", ip, ({ status }) => status?.state === "Held");
+      await whenAnsweringOnly(fresh, vip.status?.holder?.pod ?? "");
+    });
+  });
+
   test("in all of this no request was ever answered by two", () => {
     assert.deepEqual(doubleAnswers(bed.frames.lines), []);
     assert.ok(bed.frames.lines.length > 100);

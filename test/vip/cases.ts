@@ -41,6 +41,12 @@ export class VipCase {
     return this.#asked(`203.0.113.${49 + addresses}`);
   }
 
+  /** One of a pool that holds on without the API server. */
+  held(): string {
+    addresses += 1;
+    return this.#asked(`192.0.2.${149 + addresses}`);
+  }
+
   /** The same for IPv6. */
   address6(): string {
     addresses += 1;
