@@ -375,6 +375,19 @@ test("what a pod of a Deployment was promised stands when a pod without a policy
   }
 });
 
+test("a Deployment has the addresses for rolling updates beside those of its replicas", () => {
+  const one = aTable(dpAddress("10.0.70.2", "dp-old"));
+  const state = { ...present(1), surgeAddresses: 1 };
+  assert.equal(because(dpContext("immutable", state), one), undefined);
+  const two = aTable(dpAddress("10.0.70.2", "dp-old"), dpAddress("10.0.70.3", "dp-older"));
+  assert.equal(
+    messageOf(dpContext("immutable", state), two),
+    "deployment dp has allocated 2 ips with replicas of 1 and 1 more for rolling updates, wait for releasing",
+  );
+  const none = { ...present(0), surgeAddresses: 1 };
+  assert.equal(because(dpContext("immutable", none), aTable()), "replicas reached");
+});
+
 test("a Deployment with a policy may use as many addresses as it has replicas, not more", () => {
   const one = aTable(dpAddress("10.0.70.2", "dp-old"));
   for (const policy of ["immutable", "never"] as const) {

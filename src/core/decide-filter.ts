@@ -1,5 +1,6 @@
 // Whether a pod may have addresses at all, and which ones on the nodes of a zone. Pure: the answer follows from the facts and the view.
 
+import { addressLimitOf } from "./address-limit.ts";
 import type { Allocation } from "./allocation.ts";
 import { isBound } from "./allocation.ts";
 import type { AllocationView } from "./allocation-table.ts";
@@ -188,14 +189,15 @@ function limitRefusal(context: PodContext, view: AllocationView): Refusal | unde
     );
   }
   const replicas = workloadState.replicas ?? 1;
+  const limit = addressLimitOf(workloadState);
   const { podCount, addressCount } = usersOf(context, view, view.ofWorkload(workload), (hold) =>
     sameWorkloadRef(hold.workload, workload),
   );
-  if (podCount < replicas) return undefined;
+  if (podCount < limit) return undefined;
   const deadlock = workloadState.rolloutDeadlock;
   return refused(
     "replicas reached",
-    `${workload.type} ${workload.name} has allocated ${addressCount} ips with replicas of ${replicas}, wait for releasing` +
+    `${workload.type} ${workload.name} has allocated ${addressCount} ips with replicas of ${replicas}${limit > replicas ? ` and ${limit - replicas} more for rolling updates` : ""}, wait for releasing` +
       (deadlock === undefined ? "" : `; ${deadlock}`),
   );
 }

@@ -263,6 +263,20 @@ test("what a Deployment has more than its replicas is released, its last address
   assert.equal(outcome(2, 1), "release");
 });
 
+test("a Deployment keeps the addresses that it has for rolling updates, until it is scaled to nothing", () => {
+  const owner = podOwner({ name: "web-x7k2p", workload: deployment });
+  const outcome = (ownedCount: number, replicas: number) =>
+    reclaim({
+      owner,
+      policy: "immutable",
+      workload: { ...present(replicas), surgeAddresses: 2 },
+      ownedCount,
+    }).do;
+  assert.equal(outcome(5, 3), "reserve");
+  assert.equal(outcome(6, 3), "release");
+  assert.equal(outcome(1, 0), "release");
+});
+
 test("a reservation of a Deployment is judged again when the workload changes, under never it stays", () => {
   const owner: Owner = { kind: "workload", workload: deployment };
   const judged = (policy: ReleasePolicy, workload: WorkloadState, ownedCount = 1) =>

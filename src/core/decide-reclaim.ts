@@ -1,6 +1,7 @@
 // What becomes of an address when its pod or workload changes: keep, reserve or release, with the reason. Pure.
 // The table of spec float-ip section 5, one function for events, resync and start.
 
+import { addressLimitOf } from "./address-limit.ts";
 import type { Allocation } from "./allocation.ts";
 import { isBound } from "./allocation.ts";
 import type { AllocationView } from "./allocation-table.ts";
@@ -168,8 +169,8 @@ function withoutPod(
     }
     if (workload.kind === "unknown") return { do: "keep", because: "workload state unknown" };
     if (workload.kind === "gone") return { do: "release", because: "workload gone" };
-    const replicas = workload.replicas ?? 1;
-    return replicas === 0 || ownedCount > replicas
+    const limit = addressLimitOf(workload);
+    return limit === 0 || ownedCount > limit
       ? { do: "release", because: "scaled down" }
       : keepOrReserve("within replicas", ownerWithoutPod(allocation.owner, ref));
   }

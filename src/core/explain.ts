@@ -139,6 +139,7 @@ function remediesOf(context: PodContext, refusal: Refusal): readonly string[] {
       return [
         `scale ${who} up, or delete a pod that still has an address`,
         "set maxSurge 0 and maxUnavailable 1 in the rolling update, so that an old pod goes first",
+        'or annotate the pod template with k8s.v1.cni.galaxy.io/surge-ips: "1", so that new pods have addresses of their own',
       ];
     case "pool size reached":
       return [`enlarge pool ${pod.pool} (size ${poolObject?.size}), or delete a pod of it`];

@@ -74,6 +74,8 @@ export type WorkloadState =
       readonly uid: string;
       /** Wanted replicas; undefined when the kind has no scale subresource with `specReplicasPath`. */
       readonly replicas: number | undefined;
+      /** Addresses that a Deployment has beside those of its replicas, for rolling updates; none by default. */
+      readonly surgeAddresses?: number;
       /** First ordinal (`spec.ordinals.start` of a StatefulSet); 0 otherwise. */
       readonly firstOrdinal: number;
       /** Why a rolling update of it waits for ever with a fixed set of addresses; undefined when it does not. */

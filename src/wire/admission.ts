@@ -8,6 +8,7 @@ import {
   familiesAnnotation,
   policyAnnotation,
   poolAnnotation,
+  surgeAnnotation,
 } from "./established-names.ts";
 import { asObject, type JsonObject, quoteValue, textAt, valueAt } from "./json-value.ts";
 import { parsePod, policyWithoutResource } from "./pod.ts";
@@ -31,6 +32,7 @@ const podAnnotations = [
   poolAnnotation,
   argsAnnotation,
   familiesAnnotation,
+  surgeAnnotation,
   vipAddressesAnnotation,
 ];
 

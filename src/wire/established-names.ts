@@ -15,6 +15,9 @@ export const argsAnnotation = "k8s.v1.cni.galaxy.io/args";
 /** Pod annotation: address families the pod wants, for example `IPv4,IPv6`. */
 export const familiesAnnotation = "k8s.v1.cni.galaxy.io/ip-families";
 
+/** Annotation of a Deployment's pod template: addresses beside those of its replicas, for rolling updates. */
+export const surgeAnnotation = "k8s.v1.cni.galaxy.io/surge-ips";
+
 /** API group of FloatingIP and Pool. */
 export const galaxyGroup = "galaxy.k8s.io";
 

@@ -251,6 +251,18 @@ test("address families are read in any case and order, the first is primary", ()
   }
 });
 
+test("a number of addresses for rolling updates that cannot be read is the pod's problem", () => {
+  const problemsOf = (text: string) =>
+    parsePod(aPod({ annotations: { "k8s.v1.cni.galaxy.io/surge-ips": text } }))?.problems;
+  for (const text of ["", "0", "1", "256"]) assert.deepEqual(problemsOf(text), [], text);
+  for (const text of ["257", "-1", "1.0", " 1", "one"]) {
+    assert.match(
+      problemsOf(text)?.[0] ?? "",
+      /^annotation k8s\.v1\.cni\.galaxy\.io\/surge-ips: ".*" is no whole number from 0 to 256; write/,
+    );
+  }
+});
+
 test("mistakes in the args annotation are the pod's problems", () => {
   const annotations = { "k8s.v1.cni.galaxy.io/args": '{"request_ip_range":[[]]}' };
   assert.match(

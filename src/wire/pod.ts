@@ -18,6 +18,7 @@ import {
   familiesAnnotation,
   policyAnnotation,
   poolAnnotation,
+  surgeAnnotation,
 } from "./established-names.ts";
 import { asList, asText, parseTimeMs, quoteValue, textAt, valueAt } from "./json-value.ts";
 
@@ -35,6 +36,8 @@ export function parsePod(json: unknown): PodFacts | undefined {
   const wantsAddress = asked === "some";
   const pool = readPool(annotation(poolAnnotation), problems);
   const families = readFamilies(annotation(familiesAnnotation), problems);
+  const surge = parseSurge(annotation(surgeAnnotation));
+  if (typeof surge === "object") problems.push(surge.problem);
   const argsText = annotation(argsAnnotation) ?? "";
   const args = parseCniArgs(argsText);
   const request: AddressRequest =
@@ -171,6 +174,19 @@ export function poolNameProblem(name: string): string | undefined {
     return `pool name ${quoteValue(name)} has "_", "/" or blanks in it; rename the pool, for example to ${quoteValue(name.replaceAll(/[_/\s\p{Cc}]+/gu, "-"))}`;
   }
   return undefined;
+}
+
+/** Most addresses that a Deployment may have for rolling updates: a typing error must not empty a subnet. */
+const mostSurge = 256;
+
+/** Reads the annotation {@link surgeAnnotation} of a pod template. */
+export function parseSurge(text: string | undefined): number | { readonly problem: string } {
+  if (text === undefined || text === "") return 0;
+  const count = /^[0-9]{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  if (count <= mostSurge) return count;
+  return {
+    problem: `annotation ${surgeAnnotation}: ${quoteValue(text)} is no whole number from 0 to ${mostSurge}; write how many pods a rolling update may make beside the old ones, for example "1"`,
+  };
 }
 
 function readFamilies(

@@ -105,12 +105,33 @@ test("whether a rolling update waits follows Kubernetes' rounding", () => {
 test("the reason gives the figures and what to set", () => {
   assert.equal(
     deadlockOf(3, undefined),
-    "a rolling update of Deployment ns1/web waits for ever: maxUnavailable 25% of 3 replicas rounds down to 0, so no old pod goes before a new one is ready, while the new one (maxSurge 25%) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1",
+    'a rolling update of Deployment ns1/web waits for ever: maxUnavailable 25% of 3 replicas rounds down to 0, so no old pod goes before a new one is ready, while the new one (maxSurge 25%) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1, or give its pod template the annotation k8s.v1.cni.galaxy.io/surge-ips: "1"',
   );
   assert.match(
     deadlockOf(8, { rollingUpdate: { maxSurge: 2, maxUnavailable: 0 } }) ?? "",
     /: maxUnavailable 0, so no old pod .* \(maxSurge 2\)/,
   );
+});
+
+test("a Deployment has addresses for rolling updates, and then does not wait for ever", () => {
+  const withSurge = (surge: string) =>
+    parseDeployment({
+      metadata: { name: "web", namespace: "ns1", uid: "u" },
+      spec: {
+        replicas: 1,
+        template: { metadata: { annotations: { "k8s.v1.cni.galaxy.io/surge-ips": surge } } },
+      },
+    });
+  const two = withSurge("2");
+  assert.ok(two.kind === "present");
+  assert.equal(two.surgeAddresses, 2);
+  assert.equal(two.rolloutDeadlock, undefined);
+  for (const wrong of ["-1", "1.5", "many", "257", "1e2"]) {
+    const state = withSurge(wrong);
+    assert.ok(state.kind === "present");
+    assert.equal(state.surgeAddresses, undefined);
+    assert.match(state.rolloutDeadlock ?? "", /waits for ever/);
+  }
 });
 
 test("the owner of a ReplicaSet is its controller, a bare one has none", () => {

@@ -2,8 +2,9 @@
 // Hand-written: each needs a handful of fields with the API's defaults. Whether an object is gone is not said here.
 
 import type { ControllerRef, WorkloadState } from "../core/facts.ts";
+import { surgeAnnotation } from "./established-names.ts";
 import { asList, textAt, valueAt } from "./json-value.ts";
-import { parseControllerRef } from "./pod.ts";
+import { parseControllerRef, parseSurge } from "./pod.ts";
 
 /** A CustomResourceDefinition, as far as scaling is concerned. */
 export type CrdFacts = {
@@ -25,9 +26,15 @@ export type CrdVersion = {
 
 /** Reads a Deployment of `apps/v1`; `unknown` when it has not that shape. */
 export function parseDeployment(json: unknown): WorkloadState {
+  const surge = parseSurge(
+    textAt(json, "spec", "template", "metadata", "annotations", surgeAnnotation),
+  );
+  // With a value that cannot be read its pods are refused, and say so.
+  const surgeAddresses = typeof surge === "number" ? surge : 0;
   return readWorkload(json, "Deployment", (replicas, name) => ({
     firstOrdinal: 0,
-    rolloutDeadlock: rolloutDeadlockOf(json, replicas, name),
+    ...(surgeAddresses === 0 ? {} : { surgeAddresses }),
+    rolloutDeadlock: surgeAddresses > 0 ? undefined : rolloutDeadlockOf(json, replicas, name),
   }));
 }
 
@@ -59,7 +66,11 @@ function readWorkload(
   details: (
     replicas: number,
     name: string,
-  ) => { readonly firstOrdinal: number; readonly rolloutDeadlock: string | undefined },
+  ) => {
+    readonly firstOrdinal: number;
+    readonly surgeAddresses?: number;
+    readonly rolloutDeadlock: string | undefined;
+  },
 ): WorkloadState {
   const name = textAt(json, "metadata", "name") ?? "";
   const uid = textAt(json, "metadata", "uid") ?? "";
@@ -95,7 +106,7 @@ function rolloutDeadlockOf(json: unknown, replicas: number, name: string): strin
   const rounding = unavailable.text.endsWith("%")
     ? ` of ${replicas} replicas rounds down to 0`
     : "";
-  return `a rolling update of Deployment ${name} waits for ever: maxUnavailable ${unavailable.text}${rounding}, so no old pod goes before a new one is ready, while the new one (maxSurge ${surge.text}) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1`;
+  return `a rolling update of Deployment ${name} waits for ever: maxUnavailable ${unavailable.text}${rounding}, so no old pod goes before a new one is ready, while the new one (maxSurge ${surge.text}) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1, or give its pod template the annotation ${surgeAnnotation}: "1"`;
 }
 
 /** An int-or-percent with the API's default of 25%; `value` is not rounded yet. */

@@ -27,6 +27,7 @@ import {
   type FloatingIpEntry,
   POLICY_ANNOTATION,
   POOL_ANNOTATION,
+  SURGE_ANNOTATION,
 } from "./manifests.ts";
 import { addressOf, holderOf, isReservation, usualSpelling } from "./records.ts";
 
@@ -60,7 +61,10 @@ export async function audit(api: ApiClient): Promise<readonly string[]> {
   const uids = new Map(living.map((pod) => [pod.metadata.uid, pod]));
   const replicasOf = new Map<string, number>();
   for (const { metadata, spec } of allDeployments) {
-    replicasOf.set(`dp_${metadata.namespace}_${metadata.name}`, spec.replicas ?? 1);
+    const surge = Number(spec.template.metadata?.annotations?.[SURGE_ANNOTATION] ?? "0");
+    const replicas = spec.replicas ?? 1;
+    const most = replicas === 0 ? 0 : replicas + surge;
+    replicasOf.set(`dp_${metadata.namespace}_${metadata.name}`, most);
   }
   for (const { metadata, spec } of allStatefulSets) {
     replicasOf.set(`sts_${metadata.namespace}_${metadata.name}`, spec.replicas ?? 1);
