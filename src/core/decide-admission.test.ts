@@ -1,3 +1,5 @@
+// What is said about workloads that are applied, and what is mended.
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { AdmittedWorkload } from "./decide-admission.ts";

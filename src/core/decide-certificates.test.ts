@@ -1,3 +1,5 @@
+// When certificates are renewed, also over years of looks at any distance.
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

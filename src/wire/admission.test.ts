@@ -1,3 +1,5 @@
+// Reviews of admission.k8s.io/v1 as API servers send them, and the answers.
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

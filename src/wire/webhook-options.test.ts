@@ -1,3 +1,5 @@
+// The command line of galaxy-webhook.
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseWebhookOptions } from "./webhook-options.ts";

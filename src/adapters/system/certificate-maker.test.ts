@@ -1,3 +1,5 @@
+// Certificates made with node-forge, judged by the TLS of Node.
+
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
