@@ -12,6 +12,7 @@ export const benchmarks: Readonly<Record<string, readonly string[]>> = {
   reclaim: [],
   memory: ["--expose-gc", "--max-old-space-size=8192"],
   start: [],
+  install: [],
   configuration: ["--expose-gc"],
   "state-file": [],
   "slow-clients": ["--max-old-space-size=8192"],
