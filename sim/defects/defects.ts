@@ -212,9 +212,9 @@ export const defects: readonly Defect[] = [
     name: "never released with the workload",
     breaks: "immutable addresses outlive their Deployment",
     file: decideReclaim,
-    find: '    if (workload.kind === "gone") return { do: "release", because: "workload gone" };\n    const replicas',
+    find: '    if (workload.kind === "gone") return { do: "release", because: "workload gone" };\n    const limit',
     replace:
-      '    if (workload.kind === "gone") return keepOrReserve("within replicas", ownerWithoutPod(allocation.owner, ref));\n    const replicas',
+      '    if (workload.kind === "gone") return keepOrReserve("within replicas", ownerWithoutPod(allocation.owner, ref));\n    const limit',
   },
   {
     name: "never taken for immutable",
@@ -242,15 +242,15 @@ export const defects: readonly Defect[] = [
     name: "surplus counted too early",
     breaks: "a Deployment loses an address although it has no more than replicas",
     file: decideReclaim,
-    find: "    return replicas === 0 || ownedCount > replicas\n",
-    replace: "    return replicas === 0 || ownedCount >= replicas\n",
+    find: "    return limit === 0 || ownedCount > limit\n",
+    replace: "    return limit === 0 || ownedCount >= limit\n",
   },
   {
     name: "surplus counted too late",
     breaks: "a Deployment keeps an address more than replicas",
     file: decideReclaim,
-    find: "    return replicas === 0 || ownedCount > replicas\n",
-    replace: "    return replicas === 0 || ownedCount > replicas + 1\n",
+    find: "    return limit === 0 || ownedCount > limit\n",
+    replace: "    return limit === 0 || ownedCount > limit + 1\n",
   },
   {
     name: "administrator's record released",
@@ -335,8 +335,8 @@ export const defects: readonly Defect[] = [
     name: "replicas not checked",
     breaks: "a rolling update gives a Deployment more addresses than replicas",
     file: decideFilter,
-    find: "  if (podCount < replicas) return undefined;\n",
-    replace: "  if (podCount < replicas + 1) return undefined;\n",
+    find: "  if (podCount < limit) return undefined;\n",
+    replace: "  if (podCount < limit + 1) return undefined;\n",
   },
   {
     name: "pool shrunk by one too many",

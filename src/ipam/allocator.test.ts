@@ -688,6 +688,29 @@ describe("restore and reconcile", () => {
     assert.equal(cluster.records.has(first), false);
   });
 
+  it("who waits for a write goes on when all records were read for another turn", async () => {
+    let go = () => {};
+    const until = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const { allocator } = aProcess({ plan: faultAt("update", 1, { kind: "slow", until }) });
+    const given = await taken(allocator, wish());
+    await settle();
+    const change = allocator.change(given, reserved, toReserved);
+    await settle();
+    let isWoken = false;
+    void allocator.whenWritten(first).then(() => {
+      isWoken = true;
+    });
+    await allocator.restore();
+    await settle();
+    assert.equal(isWoken, true);
+    go();
+    assert.equal(await change, "changed");
+    await settle();
+    assert.equal(allocator.view.get(first)?.owner.kind, "workload");
+  });
+
   it("a record that was made while all were being read does not count as deleted", async () => {
     let go = () => {};
     const until = new Promise<void>((resolve) => {

@@ -166,7 +166,7 @@ export class Allocator {
         const lost = new Set(this.#table.inPhase("lost"));
         const writes = new Map(this.#writes);
         this.#table.load(allocations);
-        this.#writes.clear();
+        this.#forgetWrites();
         // A record that was deleted by hand may be that of a living pod.
         for (const allocation of before) {
           const now = this.#table.get(allocation.ip);
@@ -501,6 +501,15 @@ export class Allocator {
     const write = { before };
     this.#writes.set(ip, write);
     return write;
+  }
+
+  /** What was being written is not waited for any more: what was read of it counts. */
+  #forgetWrites(): void {
+    this.#writes.clear();
+    this.#seenWhileWriting.clear();
+    const waiters = [...this.#writeWaiters.values()].flat();
+    this.#writeWaiters.clear();
+    for (const wake of waiters) wake();
   }
 
   /**
