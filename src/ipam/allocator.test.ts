@@ -860,7 +860,13 @@ const byIp = (a: Allocation, b: Allocation) => (a.ip < b.ip ? -1 : 1);
 const memoryOf = (allocator: Allocator) => [...allocator.view.all()].sort(byIp);
 
 type RandomFault = "ok" | "fail" | "lost" | "fail-after-applied" | "late" | "slow";
-type RandomOperation = { who: number; pod: number; pick: number; waits: boolean };
+type RandomOperation = {
+  who: number;
+  pod: number;
+  pick: number;
+  waits: boolean;
+  restores: boolean;
+};
 
 describe("under random faults", () => {
   const arbFault = fc.oneof(
@@ -896,7 +902,10 @@ ok ok fail-after-applied ok ok ok ok ok fail-after-applied lost ok ok fail ok ok
       [1, 2, 2, 0],
       [0, 4, 0, 0],
       [0, 0, 1, 0],
-    ].map(([who, pod, pick, waits]) => ({ who, pod, pick, waits: waits === 1 }) as RandomOperation),
+    ].map(
+      ([who, pod, pick, waits]) =>
+        ({ who, pod, pick, waits: waits === 1, restores: false }) as RandomOperation,
+    ),
   ];
 
   it("two leaders over one store never give one address to two pods, and end with what the store has", async () => {
@@ -909,6 +918,7 @@ ok ok fail-after-applied ok ok ok ok ok fail-after-applied lost ok ok fail ok ok
             pod: fc.nat(6),
             pick: fc.nat(3),
             waits: fc.boolean(),
+            restores: fc.nat(9).map((number) => number === 0),
           }),
           { minLength: 5, maxLength: 40 },
         ),
@@ -917,11 +927,13 @@ ok ok fail-after-applied ok ok ok ok ok fail-after-applied lost ok ok fail ok ok
           let index = 0;
           const arrivals: (() => void)[] = [];
           const plan: FaultPlan = ({ name }) => {
-            if (isCalm || name === "list") return "ok";
+            if (isCalm) return "ok";
             const fault = faults[index++ % faults.length];
+            if (name === "list" && fault !== "slow" && fault !== "late") return "ok";
             if (fault !== "late" && fault !== "slow") return fault ?? "ok";
             const until = new Promise<void>((resolve) => arrivals.push(resolve));
             const isWrite = name !== "read";
+            if (name === "list") return { kind: "slow-answer", until };
             return { kind: fault === "late" && isWrite ? "applied-late" : "slow", until };
           };
           const cluster = new MemoryCluster();
@@ -932,8 +944,9 @@ ok ok fail-after-applied ok ok ok ok ok fail-after-applied lost ok ok fail ok ok
           const isBusy: boolean[] = [];
           const work: Promise<void>[] = [];
           let lives = 0;
-          for (const { who, pod, pick, waits } of operations) {
+          for (const { who, pod, pick, waits, restores } of operations) {
             const { allocator, free } = processes[who as 0 | 1];
+            if (restores) work.push(allocator.restore());
             const held = addressOf[pod];
             // One pod at a time is the queue's business, not the allocator's.
             if (isBusy[pod]) continue;
