@@ -158,7 +158,8 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
   it("is reached by clients, nodes, other pods and the pod itself, who see the address that they called", async () => {
     await using lab = await aLab();
     const [a, b] = lab.benches;
-    await using _a = await LineReader.start(a.pod, "echo", ["a", String(echoPort)]);
+    await using programs = new AsyncDisposableStack();
+    programs.use(await LineReader.start(a.pod, "echo", ["a", String(echoPort)]));
     await a.place(vip, here("10.80.1.2"));
     await b.place(vip, { kind: "there", podIp: ip("10.80.1.2"), nodeIps: [ip("10.70.0.11")] });
     await a.hold(vip, ip("10.80.1.2"), 300_000);
@@ -172,9 +173,10 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
   it("turns only the ports that the pod exposes, and lets its own flows leave with the address", async () => {
     await using lab = await aLab();
     const [a] = lab.benches;
-    await using _one = await LineReader.start(a.pod, "echo", ["one", "7001"]);
-    await using _two = await LineReader.start(a.pod, "echo", ["two", "7002"]);
-    await using _out = await LineReader.start(lab.outside, "echo", ["outside", "7003"]);
+    await using programs = new AsyncDisposableStack();
+    programs.use(await LineReader.start(a.pod, "echo", ["one", "7001"]));
+    programs.use(await LineReader.start(a.pod, "echo", ["two", "7002"]));
+    programs.use(await LineReader.start(lab.outside, "echo", ["outside", "7003"]));
     const ports = [
       { protocol: "tcp" as const, first: 7_000, last: 7_001 },
       { protocol: "udp" as const, first: 53, last: 53 },
@@ -196,8 +198,9 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await using lab = await aLab();
     const [a, b] = lab.benches;
     await using frames = await FrameMeter.start(lab.outside, "br0");
-    await using _a = await LineReader.start(a.pod, "echo", ["a", String(echoPort)]);
-    await using _b = await LineReader.start(b.pod, "echo", ["b", String(echoPort)]);
+    await using programs = new AsyncDisposableStack();
+    programs.use(await LineReader.start(a.pod, "echo", ["a", String(echoPort)]));
+    programs.use(await LineReader.start(b.pod, "echo", ["b", String(echoPort)]));
     for (const [bench, to] of [
       [a, b],
       [b, a],
@@ -257,8 +260,7 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await a.place(vip, { kind: "nowhere" });
     const refused = await a.namespace.run("bash", "-c", `exec 3<>/dev/tcp/${vip}/7`).then(
       () => "",
-      (error: { readonly stdout?: string; readonly stderr?: string }) =>
-        `${error.stdout}${error.stderr}`,
+      (error: unknown) => String((error as { readonly stderr?: string }).stderr),
     );
     assert.match(refused, /unreachable|No route/i);
     assert.match(

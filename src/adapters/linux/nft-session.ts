@@ -19,7 +19,7 @@ type Shell = ChildProcessByStdio<Writable, Readable, Readable>;
 
 /** One nft process; started with the first transaction, and again when it ended. */
 export class NftSession {
-  readonly #program: readonly string[];
+  readonly #program: readonly [string, ...string[]];
   #shell: Shell | undefined;
   #errors = "";
   #hear: () => void = () => {};
@@ -60,8 +60,9 @@ export class NftSession {
   /** What `nft -j list …` shows, after the transactions that were asked for before. */
   async list(what: string): Promise<unknown> {
     await this.#turn;
-    const [file = "nft", ...words] = [...this.#program, "-j", "list", ...what.split(" ")];
-    const end = await runProgram({ file, args: words, limitMs });
+    const [file, ...before] = this.#program;
+    const args = [...before, "-j", "list", ...what.split(" ")];
+    const end = await runProgram({ file, args, limitMs });
     if (end.exitCode !== 0) {
       throw new WorldError("NETWORK_READ_FAILED", {
         tried: `nft list ${what}`,
@@ -119,7 +120,8 @@ export class NftSession {
   async #open(): Promise<Shell> {
     if (this.#shell !== undefined) return this.#shell;
     if (this.#isClosed) throw broken("it was closed");
-    const [file = "nft", ...words] = [...this.#program, "-i"];
+    const [file, ...before] = this.#program;
+    const words = [...before, "-i"];
     const shell = spawn(file, words, { stdio: ["pipe", "pipe", "pipe"] });
     await new Promise<void>((resolve, reject) => {
       shell.once("spawn", resolve);

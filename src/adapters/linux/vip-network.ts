@@ -472,7 +472,8 @@ export class LinuxVipNetwork implements VipNetwork {
           if (ip === undefined) continue;
           const isProxy = valueAt(item, "proxy") !== undefined;
           if (!isProxy) routes.push({ ip, dev });
-          else if (String(valueAt(item, "protocol") ?? "") === String(ownProtocol)) {
+          // A number or its text, by the version of iproute2.
+          else if (JSON.stringify(valueAt(item, "protocol"))?.includes(`${ownProtocol}`)) {
             proxies.push({ ip, dev });
           }
         }
