@@ -299,7 +299,8 @@ async function startGalaxy(folder: string, master: string) {
     file: process.execPath,
     args: [
       // As the first line of the program asks for.
-      "--max-semi-space-size=2",
+      "--optimize-for-size",
+      "--max-semi-space-size=1",
       join(folder, "dist/bin/galaxy"),
       `--master=${master}`,
       `--json-config-path=${configPath}`,
@@ -309,6 +310,7 @@ async function startGalaxy(folder: string, master: string) {
       `--state-dir=${join(folder, "state")}`,
     ],
     logFile: join(folder, "galaxy.log"),
+    env: { MALLOC_ARENA_MAX: "2" },
   });
   const status = async () =>
     (await post(socket, { CNI_COMMAND: "STATUS", CNI_PATH: "/opt/cni/bin" }, {})) >= 0;
