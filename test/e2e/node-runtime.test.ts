@@ -16,6 +16,7 @@ import type { LabNamespace } from "../node/network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "../node/network-lab.ts";
 import type { FakePod } from "../node/pod-api-server.ts";
 import { startPodApiServer } from "../node/pod-api-server.ts";
+import { locatePodman, Podman } from "../node/podman.ts";
 import type { Daemon } from "../node/programs.ts";
 import {
   callSdn,
@@ -171,7 +172,8 @@ async function aNode(options: { readonly withPortmap?: boolean } = {}) {
           `--container-runtime-endpoint=unix://${containerd.socket}`,
           `--cni-paths=${containerd.pluginFolder}`,
           "--flannel-gc-interval=300ms",
-          "--gc-min-age=1",
+          // A test that calls the daemon in the runtime's place has containers that the runtime does not know.
+          `--gc-min-age=${options.withPortmap === true ? "1h" : "1"}`,
         ],
       });
       await writeSdnProgram(join(containerd.pluginFolder, "galaxy-sdn"), daemon.socket);
@@ -363,6 +365,45 @@ describe("the daemon under containerd", { skip, timeout: 1_800_000 }, () => {
       assert.deepEqual(await call("DEL"), { code: 0, json: {} });
       assert.doesNotMatch(await list(), /18082/);
       await daemon.stop();
+    },
+  );
+});
+
+const podmanPrograms = (await reasonToSkipLab()) || (await locatePodman());
+const skipPodman =
+  typeof podmanPrograms === "string"
+    ? podmanPrograms
+    : "because" in podmanPrograms
+      ? `no podman: ${podmanPrograms.because}`
+      : false;
+
+describe("a plugin executable under podman", { skip: skipPodman, timeout: 1_200_000 }, () => {
+  it(
+    "gives a container the address that it asked for, and nothing is left when it is removed",
+    limit,
+    async () => {
+      if (typeof podmanPrograms === "string" || "because" in podmanPrograms) return;
+      await using lab = await NetworkLab.open();
+      const { outside, nodes } = await lab.outsideWithNodes(1);
+      const [node] = nodes as [LabNamespace];
+      await node.sysctl("ipv4/ip_forward", "1");
+      const before = await node.snapshot();
+      await using podman = await Podman.open({
+        folder: join(lab.folder, "podman"),
+        programs: podmanPrograms,
+        node,
+        plugin: { device: "eth0", switch: "pure" },
+        ranges: [{ subnet: "10.70.0.0/24", gateway: "10.70.0.1" }],
+      });
+      await podman.start("a", "10.70.0.50");
+      assert.equal(await podman.addressOf("a"), "10.70.0.50/24");
+      assert.equal(await fetchFrom(outside, "http://10.70.0.50:8080/"), "a container\n");
+      await assert.rejects(podman.start("b", "10.70.0.1"), /galaxy-k8s-vlan.*host-local/s);
+      await podman.remove("b");
+      assert.ok(await outside.pings("10.70.0.50"), "the first one is as it was");
+      await podman.remove("a");
+      assert.equal(await node.snapshot(), before);
+      assert.deepEqual(await readdir(podman.stateFolder), []);
     },
   );
 });

@@ -12,6 +12,7 @@ import { locateProgram, locateProgramWithLibraries } from "../control-plane/bina
 import type { ChildProgram } from "../control-plane/child-program.ts";
 import { startProgram, tailOf, waitForProgram } from "../control-plane/child-program.ts";
 import type { LabNamespace } from "./network-lab.ts";
+import { childOf, RuntimeNamespaces } from "./runtime-namespaces.ts";
 
 const run = promisify(execFile);
 
@@ -72,24 +73,19 @@ export class Containerd implements AsyncDisposable {
   readonly #folder: string;
   readonly #programs: Programs;
   #program: ChildProgram | undefined;
-  /** Keeps the namespaces while containerd is restarted, and ends everything in them when it ends. */
-  readonly #keeper: ChildProgram;
-  /** The process that the namespaces belong to. */
-  readonly #child: number;
+  readonly #namespaces: RuntimeNamespaces;
   readonly #searchPath: string;
 
   private constructor(options: {
     readonly folder: string;
     readonly programs: Programs;
-    readonly keeper: ChildProgram;
-    readonly child: number;
+    readonly namespaces: RuntimeNamespaces;
     readonly path: string;
   }) {
     const { folder } = options;
     this.#folder = folder;
     this.#programs = options.programs;
-    this.#keeper = options.keeper;
-    this.#child = options.child;
+    this.#namespaces = options.namespaces;
     this.#searchPath = options.path;
     this.socket = join(folder, "containerd.sock");
     this.pluginFolder = join(folder, "cni-bin");
@@ -107,27 +103,12 @@ export class Containerd implements AsyncDisposable {
     const { folder, programs, node } = options;
     const path = options.path ?? process.env.PATH ?? "";
     await mkdir(folder, { recursive: true });
-    const script = [
-      "mkdir -p /run/containerd",
-      "mount -t tmpfs tmpfs /run/containerd",
-      // What is mounted here is seen by the daemon, and not by this machine.
-      "mount --make-rshared /",
-      "echo ready",
-      "exec sleep infinity",
-    ];
-    const keeper = startProgram({
-      name: "namespaces of containerd",
-      file: node === undefined ? "unshare" : "nsenter",
-      args: [
-        ...(node === undefined ? [] : [`--net=${node.path}`, "unshare"]),
-        ...["--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"],
-        ...["sh", "-c", script.join(" && ")],
-      ],
-      logFile: join(folder, "keeper.log"),
+    const namespaces = await RuntimeNamespaces.open({
+      folder,
+      node,
+      prepare: ["mkdir -p /run/containerd", "mount -t tmpfs tmpfs /run/containerd"],
     });
-    await waitForProgram(keeper, async () => tailOf(keeper.logFile).includes("ready"));
-    const child = await childOf(keeper.pid);
-    const containerd = new Containerd({ folder, programs, keeper, child, path });
+    const containerd = new Containerd({ folder, programs, namespaces, path });
     await mkdir(containerd.pluginFolder, { recursive: true });
     await mkdir(containerd.confFolder, { recursive: true });
     for (const name of ["loopback", "portmap"]) {
@@ -140,24 +121,15 @@ export class Containerd implements AsyncDisposable {
     return containerd;
   }
 
-  /** The beginning of a command line that runs a program where the runtime's mounts are seen. */
-  get #enter(): readonly string[] {
-    const names = ["mnt", "pid", "net"] as const;
-    const flags = { mnt: "--mount", pid: "--pid", net: "--net" };
-    return ["nsenter", ...names.map((name) => `${flags[name]}=/proc/${this.#child}/ns/${name}`)];
-  }
-
-  /** The beginning of a command line for a program of the node: it sees the runtime's mounts, and all processes of this machine. */
+  /** The beginning of a command line for a program of the node: it sees the runtime's mounts. */
   get enterMounts(): readonly string[] {
-    const script = 'mount -t proc proc /proc && exec "$0" "$@"';
-    const own = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script];
-    return ["nsenter", `--mount=/proc/${this.#child}/ns/mnt`, ...own];
+    return this.#namespaces.enterMounts;
   }
 
   /** Starts it after {@link kill}; sandboxes that were running are so still. */
   async startAgain(): Promise<void> {
     const { containerd } = this.#programs;
-    const [file = "", ...args] = this.#enter;
+    const [file = "", ...args] = this.#namespaces.enter;
     this.#program = startProgram({
       name: "containerd",
       file,
@@ -229,11 +201,11 @@ export class Containerd implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#program?.stop("SIGKILL");
-    await this.#keeper.stop("SIGKILL");
+    await this.#namespaces[Symbol.asyncDispose]();
   }
 
   async #ctr(...args: readonly string[]): Promise<void> {
-    const [file = "", ...enter] = this.#enter;
+    const [file = "", ...enter] = this.#namespaces.enter;
     const ctr = join(dirname(this.#programs.containerd), "ctr");
     await run(file, [...enter, ctr, `--address=${this.socket}`, "--namespace=k8s.io", ...args]);
   }
@@ -332,12 +304,4 @@ disabled_plugins = [${["btrfs", "zfs", "aufs", "devmapper", "overlayfs"].map((na
     await run("tar", ["-C", this.#path("image"), "-cf", archive, ...names]);
     return archive;
   }
-}
-
-/** The first process in the namespaces that `unshare --fork` made. */
-async function childOf(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
-  const child = Number(text.trim().split(" ")[0]);
-  if (!Number.isInteger(child) || child <= 0) throw new Error(`process ${pid} has no child`);
-  return child;
 }
