@@ -63,6 +63,8 @@ export class VipNode implements VipHost {
   #stopWatches: readonly (() => void)[] = [];
   #cancelListening: () => void = () => {};
   #isRunning = false;
+  /** Addresses are being put where they are, or are about to. */
+  #isSettling = false;
   #insideText = "";
 
   constructor(ports: VipNodePorts) {
@@ -215,14 +217,19 @@ export class VipNode implements VipHost {
   /** Puts an address where it is now; what changes in one tick goes together. */
   #soon(ip: Ip): void {
     if (!this.#isRunning) return;
-    if (this.#dirty.size === 0) this.#ports.clock.after(0, () => this.#settle());
     this.#dirty.add(ip);
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    this.#ports.clock.after(0, () => this.#settle());
   }
 
   #settle(): void {
     const ips = [...this.#dirty];
     this.#dirty.clear();
-    if (!this.#isRunning) return;
+    if (!this.#isRunning || ips.length === 0) {
+      this.#isSettling = false;
+      return;
+    }
     const { clock, log, network } = this.#ports;
     const places = new Map(ips.map((ip) => [ip, this.#placeOf(ip)] as const));
     const again = (error: unknown) => {
@@ -232,9 +239,14 @@ export class VipNode implements VipHost {
         for (const ip of ips) this.#soon(ip);
       });
     };
-    network.place(places).then((problems) => {
-      for (const [ip, because] of problems) this.#complain(ip, because);
-    }, again);
+    network
+      .place(places)
+      .then((problems) => {
+        for (const [ip, because] of problems) this.#complain(ip, because);
+      })
+      .catch(again)
+      // What changed meanwhile goes together: new grants wait for one of these at most, however many records change.
+      .finally(() => this.#settle());
     this.#keepInside().catch(again);
   }
 
