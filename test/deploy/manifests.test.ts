@@ -41,7 +41,7 @@ test("the scheduler's configurations say the same in every version of the format
     const apiVersion = `kubescheduler.config.k8s.io/${versions[index]}`;
     assert.deepEqual(configuration, { ...first, apiVersion });
   }
-  const [extender] = first?.["extenders"] as Extender[];
+  const [extender] = (first?.["extenders"] ?? []) as Extender[];
   const policy = JSON.parse(read("scheduler/policy.json")) as { extenders: Extender[] };
   // The old format counts nanoseconds, and spells one field otherwise.
   const { httpTimeout, enableHttps, ...rest } = policy.extenders[0] ?? {};

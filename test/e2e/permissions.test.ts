@@ -470,7 +470,7 @@ describe("the roles of deploy", { skip }, () => {
           "the refusal",
           () => bind(ipam.url, pod, "a1"),
           (error) =>
-            error.includes(`cannot ${verb} resource \"${resource}\"`) && /grant it/.test(error),
+            error.includes(`cannot ${verb} resource "${resource}"`) && /grant it/.test(error),
           { everyMs: 200 },
         );
       });
