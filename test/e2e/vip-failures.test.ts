@@ -20,7 +20,11 @@ describe("virtual addresses when something fails", { skip }, () => {
   let bed: VipBed;
 
   before(async () => {
-    bed = await VipBed.open({ plane: { hasControllers: false } });
+    bed = await VipBed.open({
+      plane: { hasControllers: false },
+      // A daemon may need half a minute to begin on a machine with much to do.
+      agentFlags: ["--vip-restart-grace=40"],
+    });
     await bed.startProduct();
     const spec = { namespaces: ["default"], interfaces: "eth0", minReadySeconds: 0 };
     await bed.addPool("lab", { ranges: ["192.0.2.50~192.0.2.149"], ...spec });
