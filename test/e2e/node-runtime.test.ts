@@ -50,14 +50,14 @@ async function fetchFrom(namespace: LabNamespace, url: string): Promise<string> 
   return namespace.run(process.execPath, "-e", script, url);
 }
 
-/** A plugin that does nothing until the file exists, and then says that it gave an address. */
+/** A plugin that does nothing until the file exists (or itself does not), and then says that it gave an address. */
 async function writePlugin(path: string, gate?: string): Promise<void> {
   const result = {
     cniVersion: "1.0.0",
     interfaces: [{ name: "eth0", sandbox: "/" }],
     ips: [{ address: "10.9.9.9/32", interface: 0 }],
   };
-  const wait = gate === undefined ? "" : `while [ ! -e '${gate}' ]; do sleep 0.05; done\n`;
+  const wait = gate === undefined ? "" : `while [ ! -e '${gate}' ] && [ -e "$0" ]; do sleep 0.05; done\n`;
   const text = `#!/bin/sh\ncat >/dev/null\nif [ "$CNI_COMMAND" = ADD ]; then\n${wait}echo '${JSON.stringify(result)}'\nfi\n`;
   await writeFile(path, text, { mode: 0o755 });
 }
