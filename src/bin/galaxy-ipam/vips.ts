@@ -1,5 +1,6 @@
 // Virtual addresses in galaxy-ipam: the controller, its witness, and their place in the address space. Only puts parts together.
 
+import { SteadyClock } from "../../adapters/system/clock.ts";
 import { vipTimers } from "../../core/vip.ts";
 import type { IpamService } from "../../ipam/ipam-service.ts";
 import { VipAddressRecords } from "../../ipam/vip-addresses.ts";
@@ -37,6 +38,8 @@ export function createVips(parts: {
   const common = { ...world, leadership, clock, log };
   const controller = new VipController({
     ...common,
+    // Leases are waited out on a clock that nobody sets: a step of the time of day must not make them look silent.
+    clock: new SteadyClock(),
     addresses: {
       keep: async (ip) => (isAddressSpaceKnown() ? await records.keep(ip) : { kind: "not yet" }),
       giveBack: (ip) => records.giveBack(ip),
