@@ -145,10 +145,10 @@ for (const { name, skip, command } of ways) {
       await using lab = await NetworkLab.open();
       const { outside, nodes } = await lab.outsideWithNodes(1);
       const [node] = nodes as [LabNamespace];
-      const { server: api } = await startPodApiServer([
+      const { server: pods } = await startPodApiServer([
         { name: "web-1", uid: "u1", ip: "10.70.0.101" },
       ]);
-      await using _api = api;
+      await using api = pods;
       const underlay = { type: "galaxy-k8s-vlan", device: "eth0", switch: "pure" };
       await using daemon = await startDaemon({
         lab,
