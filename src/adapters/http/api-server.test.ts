@@ -18,7 +18,11 @@ const door = createApiServer({
   },
   metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: () => text() },
   log: { error: write, warn: write, info: write, debug: write },
-  api: { routes: vipRoutes(() => []), readProblem: () => undefined, changeProblem: () => undefined },
+  api: {
+    routes: vipRoutes(() => []),
+    readProblem: () => undefined,
+    changeProblem: () => undefined,
+  },
 });
 const url = `http://127.0.0.1:${await door.listen({ host: "127.0.0.1", port: 0 })}`;
 after(() => door.close(0));
