@@ -6,7 +6,12 @@ import { pathToFileURL } from "node:url";
 import { parseGuestRequest, writeGuestAnswer } from "./guest-protocol.ts";
 import { guestTests } from "./kernel-tests.ts";
 
+/** A host that says nothing for so long was killed; it says something every few seconds. */
+const silenceLimitMs = 300_000;
+
 async function main(): Promise<void> {
+  const end = setTimeout(() => process.exit(1), silenceLimitMs);
+  process.stdin.on("data", () => end.refresh());
   writeGuestAnswer({ id: 0, problem: "" });
   for await (const line of createInterface({ input: process.stdin })) {
     const request = parseGuestRequest(line);

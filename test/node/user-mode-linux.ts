@@ -15,6 +15,8 @@ import { formatGuestRequest, parseGuestAnswer } from "./guest-protocol.ts";
 
 /** A boot takes three seconds; one that takes longer than this hangs. */
 const usualBootLimitMs = 120_000;
+/** How often the guest is told that somebody is there. */
+const beatMs = 10_000;
 /** After a test that hung or broke the kernel the next one gets a new machine, but not for ever. */
 const mostBoots = 3;
 
@@ -183,9 +185,13 @@ class Machine implements GuestKernel {
     // A group of its own, whose every process can be ended; the kernel makes itself one, but not at once.
     this.#child = spawn(options.kernel, args, { detached: true, stdio: ["pipe", "pipe", "pipe"] });
     const { stdin, stdout, stderr } = this.#child;
+    // The guest cannot see that this process is gone.
+    const beat = setInterval(() => stdin?.write("\n"), beatMs);
+    beat.unref();
     this.#ended = new Promise((resolve) => {
       const end = (why: string): void => {
         this.hasEnded = true;
+        clearInterval(beat);
         const error = new Error(`${why}; its last lines:\n${this.#lastLines.join("\n")}`);
         for (const { reject } of this.#waiting.values()) reject(error);
         this.#waiting.clear();
