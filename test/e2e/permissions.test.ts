@@ -10,6 +10,9 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
+import { parseAllDocuments } from "yaml";
+import { parseIpamFlags } from "../../src/wire/ipam-options.ts";
+import { parseNodeOptions } from "../../src/wire/node-options.ts";
 import { type ApiClient, isReady, podsOf, waitUntil } from "../control-plane/api.ts";
 import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
@@ -434,6 +437,44 @@ describe("the roles of deploy", { skip }, () => {
       { everyMs: 1_000, timeoutMs: 60_000 },
     );
     assert.deepEqual(refused("galaxy"), []);
+  });
+
+  test("every component is accepted by the API server, and the programs understand the flags that come with it", async () => {
+    const overlay = join(folder, "deploy/overlays/example");
+    const file = join(overlay, "kustomization.yaml");
+    const text = readFileSync(file, "utf8");
+    const components = ["mutual-tls", "node-port", "monitoring"];
+    const lines = components.map((name) => `  - ../../components/${name}\n`).join("");
+    const begun = text.includes("components:\n") ? text : `${text}components:\n`;
+    writeFileSync(file, `${begun}${lines}`);
+    try {
+      const kubectl = async (...args: readonly string[]) => {
+        const own = [
+          `--kubeconfig=${plane.kubeconfigOf("admin")}`,
+          `--cache-dir=${folder}/kubectl`,
+        ];
+        return (await promisify(execFile)("kubectl", [...own, ...args])).stdout;
+      };
+      const said = await kubectl("apply", "--dry-run=server", "-k", overlay);
+      assert.match(said, /service\/galaxy-ipam-metrics created/);
+      type Workload = {
+        readonly kind: string;
+        readonly spec: { readonly template: { readonly spec: PodSpec } };
+      };
+      type PodSpec = { readonly containers: readonly { readonly args: readonly string[] }[] };
+      const objects = parseAllDocuments(await kubectl("kustomize", overlay)).map(
+        (document) => document.toJS() as Workload,
+      );
+      const argsOf = (kind: string) =>
+        objects.find((object) => object.kind === kind)?.spec.template.spec.containers[0]?.args ??
+        [];
+      const ipamArgs = argsOf("Deployment");
+      assert.ok(ipamArgs.some((arg) => arg.startsWith("--extender-client-ca-file=")));
+      assert.equal(parseIpamFlags(ipamArgs).kind, "flags");
+      assert.equal(parseNodeOptions(argsOf("DaemonSet")).kind, "options");
+    } finally {
+      writeFileSync(file, text);
+    }
   });
 
   /** Takes one verb on one resource from a role of galaxy-ipam, and gives it back at the end. */
