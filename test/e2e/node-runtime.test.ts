@@ -57,7 +57,8 @@ async function writePlugin(path: string, gate?: string): Promise<void> {
     interfaces: [{ name: "eth0", sandbox: "/" }],
     ips: [{ address: "10.9.9.9/32", interface: 0 }],
   };
-  const wait = gate === undefined ? "" : `while [ ! -e '${gate}' ] && [ -e "$0" ]; do sleep 0.05; done\n`;
+  const wait =
+    gate === undefined ? "" : `while [ ! -e '${gate}' ] && [ -e "$0" ]; do sleep 0.05; done\n`;
   const text = `#!/bin/sh\ncat >/dev/null\nif [ "$CNI_COMMAND" = ADD ]; then\n${wait}echo '${JSON.stringify(result)}'\nfi\n`;
   await writeFile(path, text, { mode: 0o755 });
 }
