@@ -41,6 +41,9 @@ type Grant = GateEntry & { readonly bornMs: number };
 /** Before something that failed is tried again. */
 const retryMs = 200;
 
+/** Before a record is written again that somebody else wrote meanwhile. */
+const conflictMs = 20;
+
 /** For how much longer the lease of a node lasts that holds an address of a pool that holds on. */
 const holdExtraMs = 2_000;
 
@@ -576,15 +579,16 @@ export class VipAgent {
       try {
         await this.#close(ip);
         const outcome = await this.#ports.vips.update({ ...record, release: "done" });
-        if (outcome.kind !== "written") this.#lookLater(ip);
+        // The controller wrote at the same time, and waits for this: what it wrote is on its way here.
+        if (outcome.kind !== "written") this.#lookLater(ip, conflictMs);
       } finally {
         this.#letting.delete(ip);
       }
     });
   }
 
-  #lookLater(ip: Ip): void {
-    this.#ports.clock.after(retryMs, () => {
+  #lookLater(ip: Ip, delayMs = retryMs): void {
+    this.#ports.clock.after(delayMs, () => {
       if (this.#isRunning) this.#look(ip);
     });
   }
