@@ -64,7 +64,8 @@ export const defects: readonly Defect[] = [
     breaks: "what filter decided is promised after others could take the address",
     file: scheduling,
     find: "    this.#hold(context, decision.plans);\n",
-    replace: "    await this.#contextOf(pod);\n    this.#hold(context, decision.plans);\n",
+    replace:
+      "    await this.#ports.cluster.readPod(pod.id).catch(() => {});\n    this.#hold(context, decision.plans);\n",
   },
   {
     name: "filter commits",
