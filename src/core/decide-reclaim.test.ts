@@ -36,8 +36,14 @@ const policies: readonly ReleasePolicy[] = ["pod-delete", "immutable", "never"];
 const gone = { kind: "gone" } as const;
 const unknownWorkload: WorkloadState = { kind: "unknown", reason: "timeout" };
 
-function present(replicas: number | undefined, firstOrdinal = 0): WorkloadState {
-  return { kind: "present", uid: "w", replicas, firstOrdinal, rolloutDeadlock: undefined };
+function present(replicas: number | undefined, firstOrdinal = 0) {
+  return {
+    kind: "present",
+    uid: "w",
+    replicas,
+    firstOrdinal,
+    rolloutDeadlock: undefined,
+  } as const;
 }
 
 /** An address of a pod that is gone, in the configuration, the only one of its workload. */
