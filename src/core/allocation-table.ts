@@ -55,6 +55,8 @@ export interface AllocationView {
   ofPool(pool: string): readonly Allocation[];
   holdOf(podUid: string): Hold | undefined;
   holds(): Iterable<Hold>;
+  /** The pod that may get the address although its record names another, or none. */
+  keptFor(ip: Ip): string | undefined;
   /** Whom the address is kept for, or whose hold it is in. */
   heldBy(ip: Ip): string | undefined;
   /** Free addresses that the slot accepts, of the pod subnets, in the order of use. */
@@ -315,6 +317,10 @@ export class AllocationTable implements ListedView {
 
   heldBy(ip: Ip): string | undefined {
     return this.#keptFor.get(ip) ?? this.#heldBy.get(ip)?.podUid;
+  }
+
+  keptFor(ip: Ip): string | undefined {
+    return this.#keptFor.get(ip);
   }
 
   /** Keeps an address for a pod, whatever its record says, until it is kept for nobody (undefined). */

@@ -156,6 +156,13 @@ test("used, unused and promised addresses count as the pool's, and those that le
   assert.equal(addCount(), 2, "its release may fail");
 });
 
+test("an address that an edit put into the pool costs it none while it is kept for the pod that had it", () => {
+  const table = aTable(unused("10.0.1.2"), unused("10.0.1.3", madeAtMs + 1));
+  assert.deepEqual(summary({ size: 1 }, table).release, ["10.0.1.2"]);
+  table.keepFor(ip("10.0.1.3"), "uid of a pod that is being bound");
+  assert.deepEqual(summary({ size: 1 }, table).release, []);
+});
+
 test("a smaller size releases the longest unused addresses", () => {
   const table = aTable(
     used("10.0.1.2"),

@@ -5,9 +5,11 @@ import type { AllocationView } from "./allocation-table.ts";
 
 /**
  * What only memory has may not come about, or be gone already: it keeps others from taking the address, but it must not cost anybody
- * else one.
+ * else one. Nor must an address that somebody put under another owner by hand, while it is kept for the pod that had it.
  */
-export function isRecorded({ ip, version }: Allocation, view: AllocationView): boolean {
+export function isRecorded({ ip, podUid, version }: Allocation, view: AllocationView): boolean {
+  const keptFor = view.keptFor(ip);
+  if (keptFor !== undefined && keptFor !== podUid) return false;
   const phase = view.phaseOf(ip);
   // A record that is being made has no version yet.
   return phase === "idle" || (phase === "writing" && version !== "");

@@ -40,6 +40,7 @@ export function viewWithoutPods(
     *holds(): Iterable<Hold> {
       for (const hold of view.holds()) if (!podUids.has(hold.podUid)) yield hold;
     },
+    keptFor: (ip) => view.keptFor(ip),
     heldBy: (ip) => view.heldBy(ip),
     freeFor: (slot: Slot, subnetIndexes: readonly number[], limit: number) => {
       const free = view.freeFor(slot, subnetIndexes, limit);
