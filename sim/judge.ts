@@ -394,8 +394,11 @@ export class Judge {
       ...this.#workloadStates(ref).map((state) => (state === undefined ? 0 : state.replicas)),
     );
     // What an operator labelled is not the workload's any more; when he takes the label away it comes back, whatever was promised meanwhile.
+    // Outside the configuration its record is not made again.
+    const topology = this.#topologies.since(this.#api.nowMs())[0];
     const isOperators = (ip: Ip) =>
       this.#api.get("records", ip)?.owner.kind === "admin" ||
+      (this.#api.get("records", ip) === undefined && topology?.isConfigured(ip) !== true) ||
       this.#api.nowMs() - (this.#touchedMs.get(ip) ?? Number.NEGATIVE_INFINITY) < graceMs;
     const users = this.#api
       .list("pods")
