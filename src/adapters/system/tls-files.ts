@@ -1,7 +1,6 @@
 // Certificate, key and client authorities in files, read again when one of them changes: who renews certificates replaces files. Which
 // ports use them is not its matter.
 
-import { unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import type { Log } from "../../ports/log.ts";
@@ -24,7 +23,10 @@ export type TlsFilesOptions = {
   /** Undefined: there are no client authorities. */
   readonly clientCa: NamedFile | undefined;
   readonly log: Log;
-  /** How often the files are looked at; 10 s by default. Change notices of the kernel miss what a mounted Secret does with its links. */
+  /**
+   * How often the files are read; 10 s by default. Change notices of the kernel miss what a mounted Secret does with its links, and
+   * watching their times misses what changes before the first look.
+   */
   readonly pollMs?: number;
 };
 
@@ -34,9 +36,9 @@ export class TlsFiles {
   #material: TlsMaterial;
   #reading: Promise<void> = Promise.resolve();
   #changed: (material: TlsMaterial) => void = () => {};
-  readonly #onStat = (): void => {
-    this.#reading = this.#reading.then(() => this.#readAgain());
-  };
+  #timer: NodeJS.Timeout | undefined;
+  /** Why the last look failed, so that it is said once. */
+  #problem: string | undefined;
 
   private constructor(options: TlsFilesOptions, material: TlsMaterial) {
     this.#options = options;
@@ -56,21 +58,16 @@ export class TlsFiles {
   /** Calls `changed` from now on with what stands in the files, whenever that changed and fits together. */
   watch(changed: (material: TlsMaterial) => void): void {
     this.#changed = changed;
-    const interval = this.#options.pollMs ?? 10_000;
-    for (const { path } of this.#files()) {
-      watchFile(path, { interval, persistent: false }, this.#onStat);
-    }
+    this.#timer ??= setInterval(() => {
+      this.#reading = this.#reading.then(() => this.#readAgain());
+    }, this.#options.pollMs ?? 10_000).unref();
   }
 
   /** Ends the watch; resolves when nothing will be told any more. */
   async stop(): Promise<void> {
-    for (const { path } of this.#files()) unwatchFile(path, this.#onStat);
+    clearInterval(this.#timer);
+    this.#timer = undefined;
     await this.#reading;
-  }
-
-  #files(): readonly NamedFile[] {
-    const { cert, key, clientCa } = this.#options;
-    return clientCa === undefined ? [cert, key] : [cert, key, clientCa];
   }
 
   /** Files are replaced one after the other: a pair that does not fit is tried again at the next change, and the old one serves on. */
@@ -78,11 +75,15 @@ export class TlsFiles {
     const { log } = this.#options;
     try {
       const material = await readMaterial(this.#options);
+      this.#problem = undefined;
       if (JSON.stringify(material) === JSON.stringify(this.#material)) return;
       this.#material = material;
       this.#changed(material);
       log.info("certificate renewed", { file: this.#options.cert.path });
     } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      if (problem === this.#problem) return;
+      this.#problem = problem;
       log.warn("certificate not renewed; the one that was read before is served on", {}, error);
     }
   }
