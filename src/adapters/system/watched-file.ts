@@ -1,6 +1,5 @@
 // A text file that is read again when it changes: `--floatingips FILE`. What the text means is wire's business.
 
-import { type Stats, unwatchFile, watchFile } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /** The file as it stands; `missing` says why it cannot be read. */
@@ -8,7 +7,10 @@ export type FileText =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "missing"; readonly problem: string };
 
-/** How often the file is looked at. Change notices of the kernel miss what a mounted ConfigMap does with its links. */
+/**
+ * How often the file is read. Change notices of the kernel miss what a mounted ConfigMap does with its links, and watching its times misses
+ * what changes before the first look.
+ */
 const pollMs = 500;
 
 /** Tells the text of a file at the start and after every change. */
@@ -17,9 +19,7 @@ export class WatchedFile {
   readonly #changed: (file: FileText) => void;
   #told: string | undefined;
   #reading: Promise<void> = Promise.resolve();
-  readonly #onStat = (_now: Stats): void => {
-    this.#reading = this.#reading.then(() => this.#read());
-  };
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string, changed: (file: FileText) => void) {
     this.#path = path;
@@ -28,13 +28,15 @@ export class WatchedFile {
 
   /** Reads the file and begins to watch it; resolves when it was told for the first time. */
   async start(): Promise<void> {
-    watchFile(this.#path, { interval: pollMs, persistent: false }, this.#onStat);
+    this.#timer = setInterval(() => {
+      this.#reading = this.#reading.then(() => this.#read());
+    }, pollMs).unref();
     await this.#read();
   }
 
   /** Ends the watch; resolves when nothing will be told any more. */
   async stop(): Promise<void> {
-    unwatchFile(this.#path, this.#onStat);
+    clearInterval(this.#timer);
     await this.#reading;
   }
 
