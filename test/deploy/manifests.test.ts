@@ -9,9 +9,12 @@ import { parseAllDocuments, parse as parseYaml } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
 import { crdManifests } from "../../scripts/write-crds.ts";
 import { PrometheusMetrics } from "../../src/adapters/metrics/prometheus-metrics.ts";
+import { PrometheusNodeMetrics } from "../../src/adapters/metrics/prometheus-node-metrics.ts";
+import { PrometheusVipNodeMetrics } from "../../src/adapters/metrics/prometheus-vip-metrics.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { parseNodeConfig } from "../../src/wire/node-config.ts";
-import { aPodSubnet } from "../builders.ts";
+import { aPodSubnet, ip } from "../builders.ts";
+import { readQuestion } from "./promql.ts";
 
 const deploy = fileURLToPath(new URL("../../deploy", import.meta.url));
 const read = (path: string) => readFileSync(join(deploy, path), "utf8");
@@ -64,15 +67,21 @@ test("the example has this version's images and configurations that are accepted
   assert.equal(networks.kind, "config", JSON.stringify(networks));
 });
 
-test("alerts ask only for metrics that there are, with labels that they have", async () => {
-  const rules = parseYaml(read("components/monitoring/rules.yaml")) as {
-    groups: { rules: { alert: string; expr: string; annotations: object }[] }[];
-  };
-  const operator = parseYaml(read("components/prometheus-operator/prometheus-rule.yaml")) as {
-    spec: unknown;
-  };
-  assert.deepEqual(operator.spec, rules, "the operator's rules are a copy");
-  const metrics = new PrometheusMetrics({ version: "1", withProcessMetrics: false });
+/** Metrics of other programs that rules ask for, with their labels; kube-state-metrics has them. */
+const foreign = new Map([
+  ["kube_daemonset_status_number_unavailable", ["namespace", "daemonset"]],
+  ["kube_deployment_status_replicas_available", ["namespace", "deployment"]],
+]);
+
+/** What programs export: names with their types, and for each series its labels. */
+type Exported = {
+  readonly names: ReadonlySet<string>;
+  readonly series: ReadonlyMap<string, readonly ReadonlyMap<string, string>[]>;
+};
+
+/** The registries of galaxy-ipam and of the daemon after everything that is counted happened once. */
+async function exported(): Promise<Exported> {
+  const metrics = new PrometheusMetrics({ version: "1", withProcessMetrics: true });
   const usage = { total: 1, bound: 0, reserved: 0, admin: 0, held: 0, free: 1, draining: 0 };
   metrics.addGauges({
     usage: () => [{ ...usage, subnet: aPodSubnet({ ranges: ["10.0.70.2"] }) }],
@@ -81,24 +90,195 @@ test("alerts ask only for metrics that there are, with labels that they have", a
     isConfigValid: () => true,
     watchStaleness: () => new Map([["pods", 1]]),
   });
+  metrics.addVipGauges(() => [
+    {
+      ip: ip("192.0.2.50"),
+      bornMs: 0,
+      epoch: 1,
+      holder: {
+        pod: { namespace: "a", name: "b" },
+        podUid: "c",
+        podIp: ip("10.0.70.2"),
+        nodeName: "n1",
+        session: 1,
+      },
+      release: "none",
+      next: undefined,
+      grantedAtMs: 0,
+      voters: [],
+      isDeleted: false,
+      losses: [],
+      transition: undefined,
+      foreignOwner: undefined,
+      look: { state: "Held", reason: "Ready", message: "", candidates: [] },
+      version: "1",
+    },
+  ]);
   metrics.count("api_errors", { code: "500" });
-  const text = await metrics.text();
-  const all = rules.groups.flatMap((group) => group.rules);
-  assert.ok(all.length > 0);
-  for (const { alert, expr, annotations } of all) {
-    const names = expr.match(/\bgalaxy_\w+/g) ?? [];
-    assert.ok(names.length > 0, alert);
-    for (const name of names) assert.match(text, new RegExp(`^# TYPE ${name} `, "m"), alert);
-    const kept = /by \(([^)]*)\)/.exec(expr)?.[1]?.split(", ") ?? [];
-    for (const [, label] of JSON.stringify(annotations).matchAll(/\$labels\.(\w+)/g)) {
-      assert.ok(kept.includes(label ?? ""), `${alert} shows ${label}`);
-    }
-    for (const label of kept) {
-      assert.match(
-        text,
-        new RegExp(`^${names[0]}\\{[^}]*\\b${label}="`, "m"),
-        `${alert}: ${label}`,
-      );
+  metrics.count("refusals", { reason: "no node" });
+  metrics.count("bad_input", { input: "body" });
+  metrics.count("changes", { change: "taken" });
+  metrics.count("conflicts", { kind: "address in two pods" });
+  metrics.count("repairs", { kind: "record recreated" });
+  metrics.count("rollout_deadlocks");
+  metrics.count("vip_transitions", { reason: "NodeLost" });
+  metrics.count("vip_conflicts");
+  metrics.time("schedule_latency", 0.1, { func: "filter" });
+  metrics.time("reclaim_latency", 0.1);
+  metrics.time("resync_duration", 0.1);
+  metrics.time("vip_gap", 0.1, { func: "NodeLost" });
+  const node = new PrometheusNodeMetrics("1");
+  node.addGauges({
+    attachments: async () => 1,
+    containers: async () => 1,
+    isRuntimeReachable: () => true,
+    secondsSinceLook: () => 1,
+  });
+  new PrometheusVipNodeMetrics(node.registry, {
+    held: () => 1,
+    leaseLeftSeconds: () => 1,
+  }).count("opened", 1);
+  for (const outcome of ["removed", "failed"]) node.count("garbage", { outcome });
+  for (const outcome of ["restored", "failed"]) node.count("repairs", { outcome });
+  for (const outcome of ["answered", "failed"]) node.count("runtime_questions", { outcome });
+  for (const outcome of ["written", "gone", "failed"]) node.count("network_statuses", { outcome });
+  node.count("api_errors", { code: "0" });
+  for (const command of ["ADD", "DEL"]) node.time("cni_duration", 1, { command, result: "ok" });
+  const lines = [await metrics.text(), (await node.text()).text].join("\n").split("\n");
+  const names = new Set<string>();
+  const series = new Map<string, ReadonlyMap<string, string>[]>();
+  for (const line of lines) {
+    const type = /^# TYPE (\w+) (\w+)$/.exec(line);
+    const sample = /^(\w+)(?:\{(.*)\})? \S+$/.exec(line);
+    if (type !== null) {
+      const [, name = "", kind] = type;
+      const ends = kind === "histogram" ? ["_bucket", "_sum", "_count"] : [""];
+      for (const end of ends) names.add(`${name}${end}`);
+    } else if (sample !== null) {
+      const [, name = "", labels = ""] = sample;
+      const pairs = [...labels.matchAll(/(\w+)="([^"]*)"/g)];
+      const all = series.get(name) ?? [];
+      series.set(name, all);
+      all.push(new Map(pairs.map(([, label = "", value = ""]) => [label, value])));
     }
   }
+  return { names, series };
+}
+
+/** What is wrong with an expression, in the light of what is exported; `shown` are labels that a text about its result has. */
+function problemsOf(expression: string, shown: readonly string[], all: Exported): string[] {
+  const { selectors, grouped } = readQuestion(expression);
+  const problems = selectors.length === 0 ? ["it asks for no metric"] : [];
+  /** The scraper's own labels come to every series. */
+  const known = new Set(["instance", "job"]);
+  for (const { name, matchers } of selectors) {
+    const series = all.series.get(name) ?? [];
+    const labels = foreign.get(name) ?? series.flatMap((each) => [...each.keys()]);
+    for (const label of labels) known.add(label);
+    if (!all.names.has(name) && !foreign.has(name)) problems.push(`nobody exports ${name}`);
+    else if (series.length === 0 && !foreign.has(name)) problems.push(`${name} has no series`);
+    for (const { label, operator, value } of matchers) {
+      if (!labels.includes(label)) problems.push(`${name} has no label ${label}`);
+      if (foreign.has(name)) continue;
+      for (const wanted of operator.endsWith("~") ? value.split("|") : [value]) {
+        if (!series.some((each) => each.get(label) === wanted)) {
+          problems.push(`${name} never has ${label}="${wanted}"`);
+        }
+      }
+    }
+  }
+  problems.push(...grouped.filter((each) => !known.has(each)).map((each) => `no label ${each}`));
+  for (const label of shown) {
+    if (!grouped.includes(label)) problems.push(`${label} is shown but not kept`);
+  }
+  return problems;
+}
+
+test("what an expression asks for that nobody exports is noticed", async () => {
+  const all = await exported();
+  const good =
+    'sum by (le, func) (rate(galaxy_schedule_latency_bucket{func="filter"}[$__rate_interval])) > 1';
+  assert.deepEqual(problemsOf(good, ["func"], all), []);
+  for (const [expression, shown, problem] of [
+    ["vector(1)", [], "it asks for no metric"],
+    ["rate(galaxy_schedule_latency[5m])", [], "nobody exports galaxy_schedule_latency"],
+    ["galaxy_leader and galaxy_leaders", [], "nobody exports galaxy_leaders"],
+    ['max(galaxy_vips{what="Held"})', [], "galaxy_vips has no label what"],
+    ['max(galaxy_vips{state=~"Held|Lost"})', [], 'galaxy_vips never has state="Lost"'],
+    ["sum by (reason) (galaxy_api_errors_total)", [], "no label reason"],
+    ["sum(galaxy_api_errors_total)", ["code"], "code is shown but not kept"],
+  ] as const) {
+    assert.ok(problemsOf(expression, shown, all).includes(problem), `${expression}: ${problem}`);
+  }
+});
+
+test("alerts ask only for metrics that there are, with labels that they have", async () => {
+  const rules = parseYaml(read("components/monitoring/rules.yaml")) as {
+    groups: { rules: { alert: string; expr: string; annotations: object }[] }[];
+  };
+  const operator = parseYaml(read("components/prometheus-operator/prometheus-rule.yaml")) as {
+    spec: unknown;
+  };
+  assert.deepEqual(operator.spec, rules, "the operator's rules are a copy");
+  const everything = await exported();
+  const all = rules.groups.flatMap((group) => group.rules);
+  assert.ok(all.length > 0);
+  assert.equal(new Set(all.map(({ alert }) => alert)).size, all.length, "each name once");
+  for (const { alert, expr, annotations } of all) {
+    const shown = [...JSON.stringify(annotations).matchAll(/\$labels\.(\w+)/g)];
+    const labels = shown.map(([, label]) => label ?? "");
+    assert.deepEqual(problemsOf(expr, labels, everything), [], alert);
+    assert.ok(
+      readFileSync(join(deploy, "../docs/troubleshooting.md"), "utf8").includes(`\`${alert}\``),
+      `${alert} stands in docs/troubleshooting.md`,
+    );
+  }
+});
+
+test("the dashboard asks only for metrics that there are, and shows each that operators watch", async () => {
+  type Panel = {
+    id: number;
+    title: string;
+    type: string;
+    targets?: { expr: string; legendFormat: string }[];
+    gridPos: { x: number; w: number };
+  };
+  const dashboard = JSON.parse(read("components/monitoring/dashboard.json")) as {
+    panels: Panel[];
+    templating: { list: { name: string }[] };
+  };
+  const { panels } = dashboard;
+  assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length, "each id once");
+  assert.deepEqual(
+    dashboard.templating.list.map(({ name }) => name),
+    ["datasource"],
+  );
+  const everything = await exported();
+  const asked = new Set<string>();
+  for (const { title, type, targets, gridPos } of panels) {
+    assert.ok(gridPos.x + gridPos.w <= 24, `${title} is wider than the page`);
+    assert.equal(type === "row", targets === undefined, title);
+    for (const { expr, legendFormat } of targets ?? []) {
+      const shown = [...legendFormat.matchAll(/\{\{(\w+)\}\}/g)].map(([, label]) => label ?? "");
+      assert.deepEqual(problemsOf(expr, shown, everything), [], `${title}: ${expr}`);
+      for (const { name } of readQuestion(expr).selectors) asked.add(name);
+    }
+  }
+  // What is not on it is of no use to who watches, or is seen through another one.
+  const left = [...everything.names].filter(
+    (name) => name.startsWith("galaxy_") && !asked.has(name) && !/_(bucket|sum|count)$/.test(name),
+  );
+  assert.deepEqual(left.toSorted(), [
+    "galaxy_build_info",
+    "galaxy_node_network_statuses_total",
+    "galaxy_node_runtime_questions_total",
+    "galaxy_node_vip_happenings_total",
+  ]);
+  const { configMapGenerator } = parseYaml(read("components/monitoring/kustomization.yaml")) as {
+    configMapGenerator: { files: string[]; options: { labels: object } }[];
+  };
+  const delivered = configMapGenerator.find(({ files }) =>
+    files.some((file) => file.endsWith("=dashboard.json")),
+  );
+  assert.deepEqual(delivered?.options.labels, { grafana_dashboard: "1" });
 });
