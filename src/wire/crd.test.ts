@@ -143,7 +143,7 @@ test("no empty string is ever written, and every label is one that Kubernetes ac
       assert.ok(!textsIn(object).includes(""));
       assert.ok(!textsIn(floatingIpPatch({ ...each, version: "7" })).includes(""));
       for (const [key, value] of Object.entries(object.metadata.labels)) {
-        assert.match(key, /^(galaxy\.k8s\.io\/)?[a-z-]+$/);
+        assert.match(key, /^(galaxy\.k8s\.io\/[a-z-]+|reserved|ipType)$/);
         assert.match(value, /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/);
       }
     }),

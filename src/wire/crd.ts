@@ -9,7 +9,13 @@ import type { Ip } from "../core/ip.ts";
 import { ipToNumber, parseIp } from "../core/ip.ts";
 import type { Owner, WorkloadRef } from "../core/owner.ts";
 import type { ReleasePolicy } from "../core/release-policy.ts";
-import { galaxyApiVersion, galaxyGroup, reservedLabel } from "./established-names.ts";
+import {
+  galaxyApiVersion,
+  galaxyGroup,
+  ipTypeLabel,
+  ipTypeValue,
+  reservedLabel,
+} from "./established-names.ts";
 import {
   asList,
   asObject,
@@ -174,7 +180,7 @@ const labelValuePattern = /^[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$/;
 
 /**
  * Labels for selectors: `galaxy.k8s.io/state`, `/policy`, `/namespace`, `/workload` (its name), `/workload-kind`, `/pool`. A value that is no label
- * value (names may be longer than 63 characters) has no label.
+ * value (names may be longer than 63 characters) has no label. Beside them the established ones.
  */
 function selectorLabels(allocation: Allocation): Readonly<Record<string, string | undefined>> {
   const fields = structuredFields(allocation);
@@ -188,6 +194,8 @@ function selectorLabels(allocation: Allocation): Readonly<Record<string, string 
     [`${galaxyGroup}/workload-kind`]: fitting(textAt(fields["workload"], "kind")),
     [`${galaxyGroup}/pool`]: fitting(fields["pool"]),
     [reservedLabel]: allocation.owner.kind === "admin" ? "true" : undefined,
+    // IPv6 ones are hidden from the Go system, which would delete what is in none of its ranges.
+    [ipTypeLabel]: allocation.ip.includes(":") ? undefined : ipTypeValue,
   };
 }
 

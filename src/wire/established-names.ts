@@ -26,3 +26,9 @@ export const galaxyApiVersion = "galaxy.k8s.io/v1alpha1";
 
 /** Label of a FloatingIP that takes the address out of allocation, whatever its value. */
 export const reservedLabel = "reserved";
+
+/** Label of a FloatingIP by which the Go system lists its records: it does not see one without it. */
+export const ipTypeLabel = "ipType";
+
+/** The only value of {@link ipTypeLabel}. */
+export const ipTypeValue = "internalIP";
