@@ -3,7 +3,7 @@
 
 import type { Ip } from "../core/ip.ts";
 import { podIdText } from "../core/owner.ts";
-import type { VipRecord } from "../core/vip.ts";
+import type { VipHolder, VipRecord } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
 import { judgeClaim } from "../core/vip-holder.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -154,10 +154,28 @@ export class VipNode implements VipHost {
   }
 
   #claimOf({ ip, holder }: VipRecord): VipClaim | undefined {
+    return this.#claimBy(ip, holder);
+  }
+
+  #claimBy(ip: Ip, party: VipHolder | undefined): VipClaim | undefined {
     const { claims, nodeName } = this.#ports;
     return claims
       .claimsOf(ip)
-      .find((claim) => claim.podUid === holder?.podUid && claim.nodeName === nodeName);
+      .find((claim) => claim.podUid === party?.podUid && claim.nodeName === nodeName);
+  }
+
+  /** Where it will be when this node is granted it, as its holder was asked to let go: everything but the gate is done before. */
+  #placeToBe({ ip, holder, next, release }: VipRecord): VipPlace | undefined {
+    const { nodeName } = this.#ports;
+    if (next?.nodeName !== nodeName || holder?.nodeName === nodeName || release === "none") {
+      return undefined;
+    }
+    const verdict = judgeClaim(ip, next.pod.namespace, this.#world());
+    const claim = this.#claimBy(ip, next);
+    if (verdict.kind !== "accepted" || claim?.podIps.includes(next.podIp) !== true) {
+      return undefined;
+    }
+    return this.#hereOf(next, verdict.pool, claim);
   }
 
   /** Addresses that the node must not touch, whatever a record says, have no place. */
@@ -172,13 +190,19 @@ export class VipNode implements VipHost {
     if (here !== undefined && verdict.kind === "accepted") {
       return this.#hereOf(here.entry, verdict.pool, this.#claimOf(record));
     }
+    const toBe = this.#placeToBe(record);
+    if (toBe !== undefined) return toBe;
     if (holder === undefined) return { kind: "nowhere" };
     // What is granted here and not answered for yet has no other place.
     if (holder.nodeName === this.#ports.nodeName) return { kind: "nowhere" };
     return { kind: "there", podIp: holder.podIp, nodeIps: nodeIps(holder.nodeName) };
   }
 
-  #hereOf({ podIp }: GateEntry, pool: VipPool, claim: VipClaim | undefined): VipPlace {
+  #hereOf(
+    { podIp }: Pick<GateEntry, "podIp">,
+    pool: VipPool,
+    claim: VipClaim | undefined,
+  ): VipPlace {
     return {
       kind: "here",
       podIp,

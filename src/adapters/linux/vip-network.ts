@@ -45,6 +45,9 @@ const announceEveryMs = 60_000;
 const claimsAtOnce = 32;
 const claimPauseMs = 5;
 
+/** What was put somewhere and looked at lately is not looked at again when it is to be put there: programs take longer than the kernel. */
+const sureMs = 1_000;
+
 const probeMs = 250;
 const lookAtDevicesMs = 10_000;
 
@@ -62,6 +65,8 @@ type Placed = {
   /** Of `ip route`, behind the destination; undefined: there is no route. */
   readonly route: string | undefined;
   readonly uplinks: readonly Uplink[];
+  /** When that was seen to be so; undefined: before it was. */
+  readonly seenMs?: number;
 };
 
 /** The network of one node. */
@@ -253,9 +258,11 @@ export class LinuxVipNetwork implements VipNetwork {
 
   async #place(places: ReadonlyMap<Ip, VipPlace | undefined>): Promise<ReadonlyMap<Ip, string>> {
     const problems = new Map<Ip, string>();
-    const ways = await this.#waysTo([...places.values()]);
+    const open = [...places].filter(([ip, place]) => !this.#isSurelyAt(ip, place));
+    if (open.length === 0) return problems;
+    const ways = await this.#waysTo(open.map(([, place]) => place));
     const wanted = new Map<Ip, Placed | undefined>();
-    for (const [ip, place] of places) {
+    for (const [ip, place] of open) {
       const placed = place === undefined ? undefined : this.#resolve(ip, place, ways);
       if (typeof placed === "string") problems.set(ip, placed);
       else if (!isSamePlaced(placed, this.#placed.get(ip))) wanted.set(ip, placed);
@@ -272,13 +279,39 @@ export class LinuxVipNetwork implements VipNetwork {
       if (placed === undefined) this.#placed.delete(ip);
       else this.#placed.set(ip, placed);
     }
-    const errors = (await Promise.all(families.map((n) => this.#batch(n, lines[n])))).join("");
     const here = [...wanted].filter(([, placed]) => placed?.place.kind === "here");
-    for (const ip of await this.#missing(here.map(([ip]) => ip))) {
-      this.#placed.delete(ip);
-      problems.set(ip, `its route or neighbour proxy is not there (ip: ${errors.slice(0, 300)})`);
+    if (here.length === 0) {
+      await Promise.all(families.map((n) => this.#batch(n, lines[n])));
+      return problems;
+    }
+    const seenMs = this.#clock.nowMs();
+    // In one process each: starting one costs more than all that it does.
+    const ours = await this.#ours(
+      families.filter((n) => lines[n].length > 0),
+      lines,
+    );
+    const errors = ours.errors;
+    const missing = new Set(
+      this.#missing(
+        here.map(([ip]) => ip),
+        ours,
+      ),
+    );
+    for (const [ip, placed] of here) {
+      if (missing.has(ip)) {
+        this.#placed.delete(ip);
+        problems.set(ip, `its route or neighbour proxy is not there (ip: ${errors.slice(0, 300)})`);
+      } else if (placed !== undefined) this.#placed.set(ip, { ...placed, seenMs });
     }
     return problems;
+  }
+
+  /** The next holder of a planned move gets ready before it is granted the address: then nothing is left to do. */
+  #isSurelyAt(ip: Ip, place: VipPlace | undefined): boolean {
+    const placed = this.#placed.get(ip);
+    if (place?.kind !== "here" || placed?.seenMs === undefined) return false;
+    const isLately = this.#clock.nowMs() - placed.seenMs < sureMs;
+    return isLately && JSON.stringify(placed.place) === JSON.stringify(place);
   }
 
   /** What an address needs; a sentence when it cannot be had. */
@@ -439,9 +472,7 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   /** Those whose route and proxies are not in the kernel as they should be. */
-  async #missing(ips: readonly Ip[]): Promise<readonly Ip[]> {
-    if (ips.length === 0) return [];
-    const { routes, proxies } = await this.#ours();
+  #missing(ips: readonly Ip[], { routes, proxies }: Ours): readonly Ip[] {
     return ips.filter((ip) => {
       const placed = this.#placed.get(ip);
       const dev = placed?.route?.replace("dev ", "");
@@ -453,14 +484,17 @@ export class LinuxVipNetwork implements VipNetwork {
     });
   }
 
-  /** Routes and neighbour proxies with our protocols. */
-  async #ours(): Promise<{
-    readonly routes: readonly { readonly ip: Ip; readonly dev: string }[];
-    readonly proxies: readonly { readonly ip: Ip; readonly dev: string }[];
-  }> {
+  /** Routes and neighbour proxies with our protocols, after these lines of `ip -batch` were carried out. */
+  async #ours(
+    asked: readonly ("4" | "6")[] = families,
+    first: Readonly<Record<"4" | "6", readonly string[]>> = { "4": [], "6": [] },
+  ): Promise<Ours> {
     const lines = `route show proto ${ownProtocol}\nroute show proto ${offeredProtocol}\nneigh show proxy\n`;
     const ends = await Promise.all(
-      families.map((n) => this.#ip([`-${n}`, "-N", "-json", "-force", "-batch", "-"], lines)),
+      asked.map((n) => {
+        const before = first[n].map((line) => `${line}\n`).join("");
+        return this.#ip([`-${n}`, "-N", "-json", "-force", "-batch", "-"], before + lines);
+      }),
     );
     const routes: { ip: Ip; dev: string }[] = [];
     const proxies: { ip: Ip; dev: string }[] = [];
@@ -479,7 +513,7 @@ export class LinuxVipNetwork implements VipNetwork {
         }
       }
     }
-    return { routes, proxies };
+    return { routes, proxies, errors: ends.map(({ stderr }) => stderr).join("") };
   }
 
   /** Removes routes, proxies and elements of addresses that are not to be kept. @returns the proxies of those that are */
@@ -660,6 +694,13 @@ export class LinuxVipNetwork implements VipNetwork {
         });
   }
 }
+
+/** What of ours the kernel has. `errors`: what ip complained of. */
+type Ours = {
+  readonly routes: readonly { readonly ip: Ip; readonly dev: string }[];
+  readonly proxies: readonly { readonly ip: Ip; readonly dev: string }[];
+  readonly errors: string;
+};
 
 /** Where the kernel sends packets to an address. */
 type Way = { readonly dev: string; readonly via: Ip | undefined };
