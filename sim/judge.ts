@@ -448,7 +448,11 @@ export class Judge {
       const record = this.#api.get("records", ip);
       return record?.owner.kind === "pod" && record.podUid === facts.uid;
     });
-    if (!keeps || workload === undefined || !isRecorded) this.#expected.delete(key);
+    // What left the configuration goes, as soon as the process has heard of it.
+    const topology = this.#topologies.since(this.#api.nowMs())[0];
+    const isConfigured = facts.assignedIps.every((ip) => topology?.isConfigured(ip) === true);
+    if (!keeps || workload === undefined || !isRecorded || !isConfigured)
+      this.#expected.delete(key);
     else this.#expected.set(key, { ips: facts.assignedIps, workloadUid: workload.uid, shape });
     // What the pod does not ask for any more is nobody's.
     if (expected !== undefined && expected.shape === shape) return;
@@ -542,8 +546,9 @@ export class Judge {
     if (promise === undefined || record.policy === "pod-delete") return;
     // What an earlier pod was promised says nothing when its address went to another owner since.
     const nowMs = this.#api.nowMs();
+    // A watch of the configuration may stand still three times in a row.
     const wasUnconfigured = this.#topologies
-      .since(nowMs - graceMs)
+      .since(nowMs - 90_000)
       .some((topology) => topology !== undefined && !topology.isConfigured(ip));
     if (wasUnconfigured) return;
     const pool = poolOf(record);

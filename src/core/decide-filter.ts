@@ -62,12 +62,13 @@ export function ownerOfPod(context: PodContext): Owner {
 /**
  * The addresses that are the pod's already: bound to its uid, or kept for its name under the same owner; of those kept the one used last
  * comes first, because a write that arrived late may have left another. One that an earlier pod of the name has still, and that goes with
- * that pod, is none of them: it is released before this pod is bound. Nor is one that may be in another pod, whatever the record says.
+ * that pod, is none of them: it is released before this pod is bound. Nor is one that is being released, or that may be in another pod, whatever the record says.
  */
 export function ownAllocations(context: PodContext, view: AllocationView): readonly Allocation[] {
   const owner = ownerOfPod(context);
   return view
     .ofPod(context.pod.id)
+    .filter(({ ip }) => view.phaseOf(ip) !== "leaving")
     .filter((allocation) =>
       allocation.podUid === context.pod.uid
         ? !isKeptForAnother(allocation, view)

@@ -633,6 +633,20 @@ describe("several addresses, all or none (case 100)", () => {
     assert.equal(allocator.view.get(first), undefined);
   });
 
+  it("what was taken back and taken again is kept for the pod like anything else when the record is edited", async () => {
+    const { allocator, cluster } = aProcess({ plan: faultAt("create", 2, "fail") });
+    await assert.rejects(allocator.take(two), codeIs("API_UNAVAILABLE"));
+    assert.ok((await allocator.take(two)).kind === "taken");
+    await settle();
+    const record = cluster.records.get(first) as Allocation;
+    const edited = { ...record, owner: podOwner({ name: "other" }), podUid: "uid-ns1-other" };
+    const byHand = new MemoryAllocationStore(cluster);
+    assert.equal((await byHand.update(edited)).kind, "updated");
+    await settle();
+    assert.equal(allocator.view.keptFor(first), "uid-ns1-pod1");
+    assert.equal((await allocator.take(wish({ pod: "other" }))).kind, "lost");
+  });
+
   it("a reservation that was used for it becomes a reservation again", async () => {
     const { allocator, cluster } = aProcess({ plan: faultAt("create", 2, "fail") });
     const kept = await taken(allocator, wish());

@@ -552,7 +552,11 @@ export class Allocator {
   }
 
   #entered(before: Allocation | undefined, after: Allocation): void {
-    if (isBound(after)) this.forgetFormer(after);
+    if (isBound(after)) {
+      this.forgetFormer(after);
+      // It had given the address up before, by a take that failed as a whole.
+      this.#givenUpMs.delete(`${after.podUid} ${after.ip}`);
+    }
     if (before !== undefined && before.version !== "") this.#noteReplaced(before);
     this.#table.put(after, "idle");
     this.#afterWrite(after.ip);
