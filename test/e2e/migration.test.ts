@@ -313,10 +313,8 @@ describe("from the Go system and back", { skip }, () => {
     });
     const columns = definition?.spec.versions[0]?.["additionalPrinterColumns"];
     assert.ok(Array.isArray(columns) && columns.length > 0);
-    const { names } = definition?.spec as unknown as {
-      readonly names: { readonly shortNames: readonly string[] };
-    };
-    assert.deepEqual(names.shortNames, ["fip"]);
+    const names = definition?.spec.names as { readonly shortNames?: readonly string[] } | undefined;
+    assert.deepEqual(names?.shortNames, ["fip"]);
     const ctl = new Galaxyctl({
       GALAXY_SERVER: ipam?.apiUrl ?? "",
       GALAXY_TOKEN: plane.tokenOf("admin"),
