@@ -9,6 +9,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { createApiRoutes } from "../adapters/http/api/api-routes.ts";
 import { eventRoutes, openEventStream } from "../adapters/http/api/event-routes.ts";
 import { historyRoutes } from "../adapters/http/api/history-routes.ts";
+import type { Route } from "../adapters/http/api/route.ts";
 import { createApiGuard } from "../adapters/http/api-guard.ts";
 import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
@@ -268,7 +269,12 @@ async function serve(parts: {
           nowMs: () => clock.nowMs(),
         },
         vips: vipStore === undefined ? undefined : () => vipStore.all(),
-        more: [...historyRoutes(history), ...eventRoutes(stream), ...world.routes],
+        more: [
+          ...historyRoutes(history),
+          ...eventRoutes(stream),
+          ...world.routes,
+          ...(await profilesOf(flags, log)),
+        ],
       }),
       guard: createApiGuard({
         review: flags.insecureApi ? undefined : world.accessReview,
@@ -410,6 +416,16 @@ async function untilDone(
       await pause(startRetryMs, undefined, { signal }).catch(() => {});
     }
   }
+}
+
+/** Where nobody is asked who he is, there are none: a heap snapshot has the program's secrets. The inspector is loaded when it is needed. */
+async function profilesOf(flags: IpamFlags, log: Log): Promise<readonly Route[]> {
+  if (!flags.profiling) return [];
+  if (flags.insecureApi) {
+    log.warn("--profiling has no effect with --insecure-api: a heap snapshot has secrets in it");
+    return [];
+  }
+  return (await import("../adapters/http/api/profile-routes.ts")).profileRoutes();
 }
 
 async function openTlsFiles(flags: IpamFlags, log: Log): Promise<TlsFiles | undefined> {

@@ -65,6 +65,7 @@ describe("parseIpamFlags", () => {
       vipReadsCalico: true,
       vipRefused: [],
       vipLeaseNamespace: "galaxy-vip",
+      profiling: false,
       verbosity: 0,
     });
     assert.deepEqual(warningsOf(), []);
@@ -155,9 +156,17 @@ describe("parseIpamFlags", () => {
     assert.match(warnings[1] ?? "", /^--log_dir has no effect/);
   });
 
-  test("D-37: --swagger and --profiling are said to have no effect, or taken silently as what they are", () => {
+  test("D-37: --swagger is said to have no effect, --profiling is off unless it is asked for", () => {
     assert.match(warningsOf("--swagger")[0] ?? "", /^--swagger has no effect: the API description/);
     assert.deepEqual(warningsOf("--swagger=false", "--profiling=false", "--logtostderr"), []);
+    for (const [argv, expected] of [
+      [[], false],
+      [["--profiling"], true],
+      [["--profiling=false"], false],
+    ] as const) {
+      const parsed = parseIpamFlags(argv);
+      assert.equal(parsed.kind === "flags" && parsed.flags.profiling, expected);
+    }
   });
 
   test("other flags of klog are taken with a warning each", () => {

@@ -60,6 +60,8 @@ export type IpamFlags = {
   readonly vipRefused: readonly Cidr[];
   /** Where the leases of nodes for virtual addresses are. */
   readonly vipLeaseNamespace: string;
+  /** CPU profiles and heap snapshots are served to who may have them. */
+  readonly profiling: boolean;
   /** klog's verbosity. */
   readonly verbosity: number;
 };
@@ -230,6 +232,11 @@ const table = {
     initial: "false",
     help: "serve the API to everybody who reaches the port, without tokens, as the Go program did",
   },
+  profiling: {
+    type: "switch",
+    initial: "false",
+    help: "serve CPU profiles and heap snapshots to who has the right to them (the Go program's default is true)",
+  },
   "history-retention": {
     type: "duration",
     initial: "336h",
@@ -267,11 +274,6 @@ const table = {
     initial: "false",
     ignored: "the API description comes with the HTTP API in a later release",
   },
-  profiling: {
-    type: "switch",
-    initial: "true",
-    ignored: "run node with --cpu-prof or --inspect instead",
-  },
   "leader-elect-resource-lock": {
     type: "text",
     initial: "leases",
@@ -296,7 +298,6 @@ type FlagName = keyof typeof table;
 /** Values of flags without effect that ask for what happens anyway, or that nobody misses: no warning. */
 const quietDefaults: Partial<Record<FlagName, readonly string[]>> = {
   swagger: ["false"],
-  profiling: ["true", "false"],
   logtostderr: ["true"],
   "leader-elect-resource-lock": ["leases"],
 };
@@ -460,6 +461,7 @@ function toFlags(given: ReadonlyMap<FlagName, string>): IpamFlags {
     vipReadsCalico: parseSwitch(text("vip-calico-annotation")) ?? true,
     vipRefused: parseBlocks(text("vip-refuse")) ?? [],
     vipLeaseNamespace: text("vip-lease-namespace"),
+    profiling: parseSwitch(text("profiling")) ?? false,
     verbosity: number("v"),
   };
 }
