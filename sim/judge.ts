@@ -86,6 +86,8 @@ export class Judge {
     readonly writer: string;
     readonly wasSpare: boolean;
   }[] = [];
+  /** When operators took addresses out of a workload. */
+  readonly #takenOut: { readonly key: string; readonly atMs: number }[] = [];
   /** What a dead process had sent may still count. */
   #countsHoldFromMs = Number.NEGATIVE_INFINITY;
 
@@ -144,6 +146,7 @@ export class Judge {
         } else {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
           if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
+          this.#noteTakenOut(change.before, change.value);
           this.#forgetPromise(change.before);
           // What an operator gives to a name is one of its addresses, like the one that it had.
           const owner = change.value?.owner;
@@ -222,6 +225,13 @@ export class Judge {
         .length,
     );
     this.#ownedCounts.set(key, history);
+  }
+
+  #noteTakenOut(before: Allocation | undefined, after: Allocation | undefined): void {
+    const ref = before === undefined ? undefined : workloadOf(before);
+    if (before === undefined || ref === undefined) return;
+    if (after !== undefined && ownsRecord(ref, after)) return;
+    this.#takenOut.push({ key: ownedKey(ref, before.ip), atMs: this.#api.nowMs() });
   }
 
   #forgetPromise(record: Allocation | undefined): void {
@@ -569,9 +579,13 @@ export class Judge {
     );
     // Without a scale subresource nobody can know whether the name is still wanted.
     if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
-    const owned = Math.max(
-      ...(this.#ownedCounts.get(ownedKey(ref, ip))?.since(nowMs - graceMs) ?? [0]),
-    );
+    const key = ownedKey(ref, ip);
+    // What an operator took out of the workload a moment ago may be counted beside what was put in its place.
+    const takenOutCount = this.#takenOut.filter(
+      (taken) => taken.key === key && taken.atMs >= nowMs - graceMs,
+    ).length;
+    const owned =
+      Math.max(...(this.#ownedCounts.get(key)?.since(nowMs - graceMs) ?? [0])) + takenOutCount;
     const isLegitimate = states.some((state) => {
       if (state === undefined) return true;
       if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned > state.replicas;
