@@ -108,16 +108,21 @@ class Embedded {
     return (await this.get<{ nodes: SimulatedNode[] }>("/v1/simulation/nodes")).nodes;
   }
 
-  /** Each workload has the pods that it wants, all ready and none besides. */
+  /**
+   * The pods when each workload has those that it wants, all ready, with addresses and none besides. They are those of the look that found it so: a
+   * roll-out that was asked for before a kill begins at any moment after it.
+   */
   async whenSettled(): Promise<readonly SimulatedPod[]> {
-    await waitUntil(
+    const { pods: settled } = await waitUntil(
       "all workloads to have their pods",
       async () => ({ workloads: await this.workloads(), pods: await this.pods() }),
-      ({ workloads }) =>
-        workloads.every(({ ready, pods, replicas }) => ready === replicas && pods === replicas),
+      ({ workloads, pods: present }) =>
+        workloads.every(({ ready, pods, replicas }) => ready === replicas && pods === replicas) &&
+        present.length === workloads.reduce((sum, { replicas }) => sum + replicas, 0) &&
+        present.every(({ ips }) => ips.length > 0),
       patience,
     );
-    return this.pods();
+    return settled;
   }
 }
 
