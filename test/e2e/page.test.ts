@@ -303,7 +303,8 @@ describe("the page on the program without a cluster", { skip }, () => {
         ),
       patience,
     );
-    const [victim] = await podsOf("played");
+    // The first: both may be on one node, and no pod of a StatefulSet is made anew before those with lower ordinals are ready.
+    const victim = (await podsOf("played")).find(({ name }) => name === "played-0");
     assert.ok(victim?.nodeName !== undefined);
     await page.getByRole("button", { name: `Kill ${victim.nodeName}` }).click();
     // Nobody knows whether a silent node's pod still runs; a StatefulSet waits until somebody says that it does not.
