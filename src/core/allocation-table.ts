@@ -9,7 +9,7 @@ import { compareFreeCandidates, FreeAddresses } from "./free-addresses.ts";
 import type { Ip } from "./ip.ts";
 import { ipToNumber } from "./ip.ts";
 import type { Owner, PodId, WorkloadRef } from "./owner.ts";
-import { workloadIdText } from "./owner.ts";
+import { namespaceOf, workloadIdText } from "./owner.ts";
 import type { Slot } from "./pick.ts";
 import type { PodSubnet } from "./subnets.ts";
 import { Topology } from "./subnets.ts";
@@ -55,6 +55,10 @@ export interface AllocationView {
   ofPool(pool: string): readonly Allocation[];
   holdOf(podUid: string): Hold | undefined;
   holds(): Iterable<Hold>;
+  /** Number of addresses of the namespace, as {@link namespaceOf} counts them. */
+  countIn(namespace: string): number;
+  /** Promises to pods of the namespace. */
+  holdsIn(namespace: string): Iterable<Hold>;
   /** The pod that may get the address although its record names another, or none. */
   keptFor(ip: Ip): string | undefined;
   /** Whom the address is kept for, or whose hold it is in. */
@@ -71,6 +75,10 @@ export interface AllocationView {
 export interface ListedView extends AllocationView {
   /** Addresses in a phase other than idle. */
   inPhase(phase: Exclude<EntryPhase, "idle">): Iterable<Ip>;
+  /** Addresses that are reserved for a pod name, workload or pool, and that no pod has. */
+  reserved(): Iterable<Allocation>;
+  /** Namespaces that have addresses. */
+  namespaces(): readonly string[];
   /** Pools that addresses belong to, whether there is an object or not. */
   poolNames(): readonly string[];
   /** Pages of addresses; kept from the first question on. */
@@ -92,7 +100,11 @@ export class AllocationTable implements ListedView {
   readonly #byPod = new Map<string, Map<string, OneOrMore>>();
   readonly #byWorkload = new Map<string, OneOrMore>();
   readonly #byPool = new Map<string, OneOrMore>();
+  readonly #countByNamespace = new Map<string, number>();
+  readonly #reserved = new Set<Ip>();
   readonly #holds = new Map<string, Hold>();
+  /** Uids of pods with a promise, by namespace. */
+  readonly #holdsByNamespace = new Map<string, Set<string>>();
   readonly #heldBy = new Map<
     Ip,
     { readonly podUid: string; readonly origin: FreeOrigin | undefined }
@@ -125,9 +137,12 @@ export class AllocationTable implements ListedView {
     this.#byPod.clear();
     this.#byWorkload.clear();
     this.#byPool.clear();
+    this.#countByNamespace.clear();
+    this.#reserved.clear();
     this.listing.reset();
     for (const allocation of allocations) {
       this.#allocations.set(allocation.ip, allocation);
+      if (isReserved(allocation)) this.#reserved.add(allocation.ip);
       this.#index(allocation);
     }
     this.#rebuildFree([]);
@@ -154,6 +169,8 @@ export class AllocationTable implements ListedView {
     this.#allocations.set(ip, allocation);
     this.listing.put(allocation);
     this.setPhase(ip, phase);
+    if (isReserved(allocation)) this.#reserved.add(ip);
+    else this.#reserved.delete(ip);
     if (before === undefined) {
       this.#removeFromFree(ip);
       this.#index(allocation);
@@ -183,6 +200,7 @@ export class AllocationTable implements ListedView {
     this.#tally(allocation, -1);
     this.#unindex(allocation);
     this.#allocations.delete(ip);
+    this.#reserved.delete(ip);
     this.listing.drop(ip);
     this.#phases.delete(ip);
     this.#takeOutOfHold(ip);
@@ -207,6 +225,10 @@ export class AllocationTable implements ListedView {
       }
     }
     this.#holds.set(hold.podUid, hold);
+    const { namespace } = hold.pod;
+    const others = this.#holdsByNamespace.get(namespace);
+    if (others === undefined) this.#holdsByNamespace.set(namespace, new Set([hold.podUid]));
+    else others.add(hold.podUid);
   }
 
   /** Gives up what was promised to a pod. */
@@ -214,6 +236,9 @@ export class AllocationTable implements ListedView {
     const hold = this.#holds.get(podUid);
     if (hold === undefined) return;
     this.#holds.delete(podUid);
+    const others = this.#holdsByNamespace.get(hold.pod.namespace);
+    others?.delete(podUid);
+    if (others?.size === 0) this.#holdsByNamespace.delete(hold.pod.namespace);
     for (const ips of hold.byZone.values()) {
       for (const ip of ips) {
         const held = this.#heldBy.get(ip);
@@ -315,6 +340,28 @@ export class AllocationTable implements ListedView {
     return this.#holds.values();
   }
 
+  countIn(namespace: string): number {
+    return this.#countByNamespace.get(namespace) ?? 0;
+  }
+
+  *holdsIn(namespace: string): Generator<Hold> {
+    for (const podUid of this.#holdsByNamespace.get(namespace) ?? []) {
+      const hold = this.#holds.get(podUid);
+      if (hold !== undefined) yield hold;
+    }
+  }
+
+  *reserved(): Generator<Allocation> {
+    for (const ip of this.#reserved) {
+      const allocation = this.#allocations.get(ip);
+      if (allocation !== undefined) yield allocation;
+    }
+  }
+
+  namespaces(): readonly string[] {
+    return [...this.#countByNamespace.keys()];
+  }
+
   heldBy(ip: Ip): string | undefined {
     return this.#keptFor.get(ip) ?? this.#heldBy.get(ip)?.podUid;
   }
@@ -398,6 +445,7 @@ export class AllocationTable implements ListedView {
     }
     if (workload !== undefined) addTo(this.#byWorkload, workloadIdText(workload), ip);
     if (pool !== undefined) addTo(this.#byPool, pool, ip);
+    this.#countNamespace(owner, 1);
   }
 
   #unindex({ ip, owner }: Allocation): void {
@@ -411,7 +459,22 @@ export class AllocationTable implements ListedView {
     }
     if (workload !== undefined) removeFrom(this.#byWorkload, workloadIdText(workload), ip);
     if (pool !== undefined) removeFrom(this.#byPool, pool, ip);
+    this.#countNamespace(owner, -1);
   }
+
+  #countNamespace(owner: Owner, by: 1 | -1): void {
+    const namespace = namespaceOf(owner);
+    if (namespace === undefined) return;
+    const count = this.countIn(namespace) + by;
+    if (count === 0) this.#countByNamespace.delete(namespace);
+    else this.#countByNamespace.set(namespace, count);
+  }
+}
+
+/** Kept by policy for a pod that is to come; what an operator took out of allocation is not. */
+function isReserved(allocation: Allocation): boolean {
+  const { kind } = allocation.owner;
+  return kind !== "admin" && kind !== "foreign" && !isBound(allocation);
 }
 
 function emptyTally(): Tally {

@@ -3,6 +3,7 @@
 import type { Ip } from "./ip.ts";
 import type { Owner } from "./owner.ts";
 import type { ReleasePolicy } from "./release-policy.ts";
+import type { ReserveTtl } from "./reserve-ttl.ts";
 
 /** The record of one address. Immutable: every change makes a new object, so that a reader never sees half of one. */
 export type Allocation = {
@@ -19,6 +20,12 @@ export type Allocation = {
   readonly updatedAtMs: number;
   /** A pod has it although the configuration does not list it any more; kept in the record so that kubectl shows it. */
   readonly isDraining: boolean;
+  /** How long it may be reserved without a pod, as the last pod's annotation said; absent when it said nothing. */
+  readonly reserveTtl?: ReserveTtl;
+  /** Since when no pod has it, milliseconds since 1970, while it is reserved; absent when that is not known, and while a pod has it. */
+  readonly idleSinceMs?: number;
+  /** When its owner was told that it will be released, milliseconds since 1970; absent while nobody was. */
+  readonly idleWarnedMs?: number;
   /** The store's version of the record (a resourceVersion); "" before it was first written. */
   readonly version: string;
 };

@@ -22,6 +22,9 @@ export function decideBind(context: PodContext, view: AllocationView, zone: Zone
   const refusal = refusalOf(context, view);
   if (refusal !== undefined) return refusal;
   const plan = planForZone(context, view, zone);
+  if (plan.kind === "none" && plan.because !== undefined) {
+    return { kind: "refused", because: plan.because, message: plan.message };
+  }
   if (plan.kind === "none") {
     return { kind: "no address", message: `no enough available ips left: ${plan.message}` };
   }

@@ -12,6 +12,8 @@ import { ordinalOf, podIdText, podsAreInterchangeable, sameOwner } from "./owner
 import type { Picked, Slot, Tier } from "./pick.ts";
 import { bestServing, pickAddresses, slotAccepts, slotsOf } from "./pick.ts";
 import { countPoolAddresses } from "./pool-count.ts";
+import type { QuotaFacts } from "./quota.ts";
+import { namespaceUse, newCountOf } from "./quota.ts";
 import type { PodSubnet, Zone } from "./subnets.ts";
 import { describeSubnet } from "./subnets.ts";
 
@@ -23,6 +25,8 @@ export type PodContext = {
   readonly workloadState: WorkloadState;
   /** The Pool object in force for the pod's pool. */
   readonly poolObject: PoolFacts | undefined;
+  /** The quota in force for the pod's namespace; absent: it may have as many addresses as there are. */
+  readonly quota?: QuotaFacts | undefined;
 };
 
 /** Why a pod is refused on every node. */
@@ -34,6 +38,7 @@ export type Refusal = {
     | "workload unknown"
     | "replicas reached"
     | "pool size reached"
+    | "quota reached"
     | "ranges with policy";
   readonly message: string;
 };
@@ -47,7 +52,7 @@ export type PlannedAddress = { readonly ip: Ip; readonly from: PlanSource };
 /** The addresses on nodes of one zone, or why there are none. */
 export type ZonePlan =
   | { readonly kind: "plan"; readonly addresses: readonly PlannedAddress[] }
-  | { readonly kind: "none"; readonly message: string };
+  | { readonly kind: "none"; readonly message: string; readonly because?: "quota reached" };
 
 /** The owner that a bound address of the pod has. */
 export function ownerOfPod(context: PodContext): Owner {
@@ -300,6 +305,11 @@ export function planForZone(context: PodContext, view: AllocationView, zone: Zon
   if (newCount > 0 && newCount > roomForNew(context, view)) {
     return none(noRoomMessage(context, view));
   }
+  const pickedIps = picked.map(({ ip }) => ip);
+  const overQuota = quotaMessage(context, view, pickedIps);
+  if (overQuota !== undefined) {
+    return { kind: "none", message: overQuota, because: "quota reached" };
+  }
   return { kind: "plan", addresses: picked.map((choice) => planned(choice, view)) };
 }
 
@@ -362,6 +372,31 @@ function reservedFor(context: PodContext, view: AllocationView): readonly Alloca
         isOpen(view, allocation.ip, pod.uid),
     )
     .sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.ip < b.ip ? -1 : 1));
+}
+
+/**
+ * Why the pod may not have these addresses: its namespace would have more than its quota. Addresses that the namespace has already, reserved
+ * ones too, cost nothing, so that a quota that was lowered takes nothing away.
+ * @returns undefined when it may
+ */
+function quotaMessage(
+  { pod, quota }: PodContext,
+  view: AllocationView,
+  ips: readonly Ip[],
+): string | undefined {
+  if (quota === undefined) return undefined;
+  const { namespace } = pod.id;
+  const newCount = newCountOf(ips, namespace, view);
+  if (newCount === 0) return undefined;
+  const { recordedCount, promisedCount } = namespaceUse(namespace, view, pod.uid);
+  if (recordedCount + promisedCount + newCount <= quota.limit) return undefined;
+  const promised =
+    promisedCount === 0 ? "" : ` and ${promisedCount} promised to pods being scheduled`;
+  return (
+    `namespace ${namespace} reached its quota: FloatingIPQuota ${quota.name} allows ${quota.limit} addresses, ` +
+    `${recordedCount} are used or reserved${promised}, and pod ${podIdText(pod.id)} needs ${newCount} more; ` +
+    "raise spec.limit, or release reserved addresses of the namespace that nobody needs (galaxyctl ip idle)"
+  );
 }
 
 /** How many addresses may be added to the pool of the pod; without a sized pool there is no such limit. */
@@ -434,6 +469,8 @@ export function decideFilter(
   if (refusal !== undefined) return refusal;
   const plans = new Map<string, ZonePlan>();
   for (const zone of zones) plans.set(zone.id, planForZone(context, view, zone));
+  const overQuota = quotaRefusal([...plans.values()]);
+  if (overQuota !== undefined) return overQuota;
   const reserved = reservedFor(context, view);
   const reservedFirst = () =>
     `the reserved addresses ${listSome(reserved.map(({ ip }) => ip))} are used first, on other nodes`;
@@ -461,6 +498,17 @@ export function decideFilter(
       "its free addresses were released a moment ago (--reuse-delay), other nodes have older ones",
   );
   return { kind: "zones", plans };
+}
+
+/** No zone has anything for the pod, and the quota is a reason: that is what an operator has to hear. */
+function quotaRefusal(plans: readonly ZonePlan[]): Refusal | undefined {
+  if (plans.some(({ kind }) => kind === "plan")) return undefined;
+  for (const plan of plans) {
+    if (plan.kind === "none" && plan.because === "quota reached") {
+      return refused("quota reached", plan.message);
+    }
+  }
+  return undefined;
 }
 
 function uses(plan: ZonePlan, ip: Ip): boolean {

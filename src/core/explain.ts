@@ -143,6 +143,11 @@ function remediesOf(context: PodContext, refusal: Refusal): readonly string[] {
       ];
     case "pool size reached":
       return [`enlarge pool ${pod.pool} (size ${poolObject?.size}), or delete a pod of it`];
+    case "quota reached":
+      return [
+        `raise spec.limit of FloatingIPQuota ${context.quota?.name} (now ${context.quota?.limit})`,
+        `release reserved addresses of namespace ${pod.id.namespace} that nobody needs (galaxyctl ip idle -n ${pod.id.namespace}), or delete pods there`,
+      ];
     case "ranges with policy":
       return ["remove request_ip_range, or the release policy and the pool"];
     default:

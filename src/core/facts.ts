@@ -4,6 +4,7 @@ import type { Ip, IpFamily } from "./ip.ts";
 import type { IpRange } from "./ip-range.ts";
 import type { PodId, WorkloadRef } from "./owner.ts";
 import type { ReleasePolicy } from "./release-policy.ts";
+import type { ReserveTtl } from "./reserve-ttl.ts";
 
 /** Phase of a pod as Kubernetes names it. */
 export type PodPhase = "Pending" | "Running" | "Succeeded" | "Failed" | "Unknown";
@@ -42,6 +43,8 @@ export type PodFacts = {
   /** It names the resource, but with quantity 0 everywhere: the scheduler leaves its Binding to us all the same. */
   readonly requestsNone?: boolean;
   readonly policy: ReleasePolicy;
+  /** How long its address may be reserved without a pod; absent when its annotations say nothing. */
+  readonly reserveTtl?: ReserveTtl;
   /** Name of the pool it is a member of. */
   readonly pool: string | undefined;
   readonly controller: ControllerRef | undefined;
@@ -52,6 +55,8 @@ export type PodFacts = {
   readonly argsText: string;
   /** What is wrong with its annotations, each a sentence that names annotation, value and remedy. Empty when all is well. */
   readonly problems: readonly string[];
+  /** What is wrong and no reason to refuse the pod, in the same form; absent when there is nothing. */
+  readonly warnings?: readonly string[];
   readonly createdAtMs: number;
 };
 
@@ -76,6 +81,8 @@ export type WorkloadState =
       readonly replicas: number | undefined;
       /** Addresses that a Deployment has beside those of its replicas, for rolling updates; none by default. */
       readonly surgeAddresses?: number;
+      /** What its pod template says of {@link PodFacts.reserveTtl}; absent when no template is known. */
+      readonly reserveTtl?: ReserveTtl | "none";
       /** First ordinal (`spec.ordinals.start` of a StatefulSet); 0 otherwise. */
       readonly firstOrdinal: number;
       /** Why a rolling update of it waits for ever with a fixed set of addresses; undefined when it does not. */
@@ -104,6 +111,10 @@ export type PoolFacts = {
   readonly size: number | undefined;
   /** Fill the pool up to `size` without waiting for pods. */
   readonly preAllocate: boolean;
+  /** How long its addresses may be reserved without a pod when the pods do not say it; absent: as long as nobody releases them. */
+  readonly reserveTtl?: ReserveTtl;
+  /** Why `reserveTtl` counts as "never": what stands there cannot be understood. A sentence with the remedy. */
+  readonly reserveTtlProblem?: string;
   readonly createdAtMs: number;
   readonly version: string;
 };

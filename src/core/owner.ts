@@ -84,6 +84,12 @@ export function ordinalOf(podName: string): number | undefined {
   return Number.isSafeInteger(ordinal) ? ordinal : undefined;
 }
 
+/** The namespace that an address counts for: that of its pod or workload. What belongs to a pool or an administrator counts for none. */
+export function namespaceOf(owner: Owner | undefined): string | undefined {
+  if (owner?.kind === "pod") return owner.pod.namespace;
+  return owner?.kind === "workload" ? owner.workload.namespace : undefined;
+}
+
 /** Whether two owners are the same. */
 export function sameOwner(a: Owner, b: Owner): boolean {
   if (a.kind === "pod" && b.kind === "pod") {

@@ -4,6 +4,7 @@ import type { Allocation } from "./allocation.ts";
 import type { AllocationView, Hold } from "./allocation-table.ts";
 import type { Ip } from "./ip.ts";
 import { ipToNumber } from "./ip.ts";
+import { namespaceOf } from "./owner.ts";
 import type { Slot } from "./pick.ts";
 import { slotAccepts } from "./pick.ts";
 
@@ -39,6 +40,17 @@ export function viewWithoutPods(
     holdOf: (podUid) => view.holdOf(podUid),
     *holds(): Iterable<Hold> {
       for (const hold of view.holds()) if (!podUids.has(hold.podUid)) yield hold;
+    },
+    countIn: (namespace) =>
+      view.countIn(namespace) -
+      victims.filter(
+        (allocation) =>
+          namespaceOf(allocation.owner) === namespace &&
+          isFreed(allocation) &&
+          view.get(allocation.ip) !== undefined,
+      ).length,
+    *holdsIn(namespace): Iterable<Hold> {
+      for (const hold of view.holdsIn(namespace)) if (!podUids.has(hold.podUid)) yield hold;
     },
     keptFor: (ip) => view.keptFor(ip),
     heldBy: (ip) => view.heldBy(ip),

@@ -13,6 +13,7 @@ import type { Ip } from "../core/ip.ts";
 import type { Owner } from "../core/owner.ts";
 import { podIdText, sameOwner, workloadIdText } from "../core/owner.ts";
 import type { ReleasePolicy } from "../core/release-policy.ts";
+import type { ReserveTtl } from "../core/reserve-ttl.ts";
 import type { Topology } from "../core/subnets.ts";
 import type { AllocationEvent, AllocationStore } from "../ports/allocation-store.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -35,6 +36,8 @@ export type TakeRequest = {
   readonly addresses: readonly PlannedAddress[];
   readonly owner: Owner;
   readonly policy: ReleasePolicy;
+  /** What the pod says of it; absent when it says nothing. */
+  readonly reserveTtl?: ReserveTtl | undefined;
   readonly podUid: string;
   readonly nodeName: string;
 };
@@ -433,6 +436,8 @@ export class Allocator {
         podUid: request.podUid,
         updatedAtMs: nowMs,
         isDraining: request.podUid !== "" && !this.#table.topology.isConfigured(ip),
+        ...(request.reserveTtl === undefined ? {} : { reserveTtl: request.reserveTtl }),
+        ...(request.podUid === "" && request.owner.kind !== "admin" ? { idleSinceMs: nowMs } : {}),
         version: before?.version ?? "",
       };
       steps.push({ next, before, origin: this.#table.originOf(ip) });
@@ -560,7 +565,9 @@ export class Allocator {
     if (before !== undefined && before.version !== "") this.#noteReplaced(before);
     this.#table.put(after, "idle");
     this.#afterWrite(after.ip);
-    this.#logChange(before, after);
+    // That somebody took note of how long it is reserved is nothing that happened to the address.
+    const isNote = before !== undefined && !isBound(before) && sameRecord(before, after);
+    if (!isNote) this.#logChange(before, after);
     this.#tell({ before, after, origin: "own" });
   }
 
@@ -654,6 +661,8 @@ export class Allocator {
       readonly because: string;
       /** The record says still when the address was last given; false by default: it says now. */
       readonly keepsItsTime?: boolean;
+      /** What the record of a reserved address is to say of that; by default as before, or that it is reserved since now. */
+      readonly idle?: { readonly sinceMs: number; readonly warnedMs: number | undefined };
     },
   ): Promise<ChangeOutcome> {
     const { ip } = allocation;
@@ -676,9 +685,11 @@ export class Allocator {
       podUid: to.podUid,
       updatedAtMs: to.keepsItsTime === true ? allocation.updatedAtMs : this.#ports.clock.nowMs(),
       isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
+      ...(allocation.reserveTtl === undefined ? {} : { reserveTtl: allocation.reserveTtl }),
+      ...(to.podUid === "" ? idleFieldsOf(allocation, to.idle, this.#ports.clock.nowMs()) : {}),
       version: allocation.version,
     };
-    if (phase === "idle" && sameRecord(allocation, next)) return "done";
+    if (phase === "idle" && to.idle === undefined && sameRecord(allocation, next)) return "done";
     this.#table.setPhase(ip, "writing");
     const write = this.#beginWrite(ip, allocation);
     try {
@@ -967,6 +978,27 @@ export class Allocator {
 
 function isWriting(phase: EntryPhase | undefined): boolean {
   return phase === "writing" || phase === "leaving";
+}
+
+/** Fields of a reserved address: since when no pod has it, and when its owner was told. */
+function idleFieldsOf(
+  before: Allocation,
+  wanted: { readonly sinceMs: number; readonly warnedMs: number | undefined } | undefined,
+  nowMs: number,
+): Pick<Allocation, "idleSinceMs" | "idleWarnedMs"> {
+  if (wanted !== undefined) {
+    const { sinceMs, warnedMs } = wanted;
+    return {
+      idleSinceMs: sinceMs,
+      ...(warnedMs === undefined ? {} : { idleWarnedMs: warnedMs }),
+    };
+  }
+  if (isBound(before)) return { idleSinceMs: nowMs };
+  const { idleSinceMs, idleWarnedMs } = before;
+  return {
+    ...(idleSinceMs === undefined ? {} : { idleSinceMs }),
+    ...(idleWarnedMs === undefined ? {} : { idleWarnedMs }),
+  };
 }
 
 /**
