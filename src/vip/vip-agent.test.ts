@@ -255,4 +255,51 @@ describe("the agent of virtual addresses", () => {
     assert.equal(node.answers().length, ips.length);
     assert.ok(sizes.some((size) => size > 100));
   });
+
+  it("renews in time while its kernel takes longer over an opening than that, and opens what came meanwhile together", async () => {
+    const node = aNode();
+    const agent = await node.holding();
+    const arm = node.gate.arm.bind(node.gate);
+    const hung = Promise.withResolvers<void>();
+    let arms = 0;
+    node.gate.arm = async (withinMs) => {
+      arms += 1;
+      if (arms === 1) await hung.promise;
+      return arm(withinMs);
+    };
+    const versions = new Set<string | undefined>();
+    for (let second = 0; second < 6; second += 1) {
+      await node.clock.pass(1_000);
+      versions.add(node.lease()?.version);
+    }
+    assert.ok(versions.size >= 6, `${versions.size} versions of the lease in 6 s`);
+    assert.ok(agent.leaseLeftMs() > 0);
+    assert.deepEqual(node.answers(), [], "nobody told the kernel of a new end");
+    hung.resolve();
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address, second]);
+    assert.ok(arms <= 2, `${arms} openings for what one can do`);
+  });
+
+  it("tells the kernel again when that failed, without waiting for the next renewal", async () => {
+    const node = aNode();
+    await node.holding();
+    const open = node.gate.open.bind(node.gate);
+    let failures = 0;
+    node.gate.open = async (permit, entries, leftMs) => {
+      if (failures > 0) return open(permit, entries, leftMs);
+      failures += 1;
+      throw new WorldError("NETWORK_CHANGE_FAILED", { tried: "nft", message: "in the test" });
+    };
+    let openings = 0;
+    for (let n = 0; n < 20 && failures === 0; n += 1) await node.clock.pass(100);
+    assert.equal(failures, 1);
+    node.gate.open = async (permit, entries, leftMs) => {
+      openings += 1;
+      return open(permit, entries, leftMs);
+    };
+    await node.clock.pass(300);
+    assert.equal(openings, 1);
+    assert.deepEqual(node.answers(), [address, second]);
+  });
 });

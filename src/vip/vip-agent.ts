@@ -72,8 +72,9 @@ export class VipAgent {
   /** New grants that wait for their network; whatever comes while others are made ready goes together. */
   readonly #waiting = new Set<Ip>();
   readonly #preparing = new Set<Ip>();
-  /** Arming takes an earlier permit away, so that one opening follows the other. */
-  #opening: Promise<unknown> = Promise.resolve();
+  /** What is to be opened next, and the opening under way. */
+  readonly #toOpen = new Set<Ip>();
+  #opening: Promise<void> | undefined;
   #mostAtOnce = 1_024;
   /** The end of the lease for addresses of pools that hold on: late enough to ask the others when the API server is away. */
   #holdEndMs = 0;
@@ -272,7 +273,7 @@ export class VipAgent {
     this.#isLeaseUnsure = false;
     this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
     this.#holdEndMs = sentMs + holdMs;
-    await this.#open([...this.#ready]);
+    this.#openAgain();
     return true;
   }
 
@@ -419,41 +420,59 @@ export class VipAgent {
       : undefined;
   }
 
-  /** Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. */
+  /**
+   * Answers for what of these is still granted when the gate is armed, for as long as the lease lasts. What is asked for while an opening is
+   * under way goes together with the next one: on a slow machine renewals must not queue up behind each other.
+   * @returns when nothing waits to be opened any more
+   */
   #open(ips: readonly Ip[]): Promise<void> {
-    const opening = this.#opening.then(async () => {
-      for (const part of Map.groupBy(ips, (ip) => this.#endOf(ip)).values()) {
-        await this.#openParts(part);
-      }
+    for (const ip of ips) this.#toOpen.add(ip);
+    this.#opening ??= this.#openAll().finally(() => {
+      this.#opening = undefined;
     });
-    this.#opening = opening.catch(() => {});
-    return opening;
+    return this.#opening;
   }
 
-  /** As many at a time as the kernel can be told before the permit runs out. */
-  async #openParts(ips: readonly Ip[]): Promise<void> {
-    const { clock, timers } = this.#ports;
-    let rest = ips;
-    while (rest.length > 0) {
-      const part = rest.slice(0, this.#mostAtOnce);
-      const outcome = await this.#armAndOpen(part);
-      if (outcome === "late" && part.length > fewestAtOnce) {
-        this.#mostAtOnce = Math.max(fewestAtOnce, Math.ceil(part.length / 2));
+  /** Tells the kernel of the new end. The next renewal does not wait for it: a thousand addresses can take longer than a renewal may. */
+  #openAgain(): void {
+    this.#open([...this.#ready]).catch((error: unknown) => {
+      if (!(error instanceof WorldError)) throw error;
+      const { clock, log, nodeName } = this.#ports;
+      log.warn("the kernel is told again for how long it may answer", { node: nodeName }, error);
+      clock.after(retryMs, () => {
+        if (this.#isRunning) this.#openAgain();
+      });
+    });
+  }
+
+  async #openAll(): Promise<void> {
+    while (this.#toOpen.size > 0) {
+      const [first] = this.#toOpen;
+      // Arming takes an earlier permit away, so that one opening follows the other; those of one opening end together.
+      const endMs = first === undefined ? 0 : this.#endOf(first);
+      const part = [...this.#toOpen]
+        .filter((ip) => this.#endOf(ip) === endMs)
+        .slice(0, this.#mostAtOnce);
+      for (const ip of part) this.#toOpen.delete(ip);
+      if ((await this.#armAndOpen(part)) === "done") {
+        if (part.length === this.#mostAtOnce) {
+          this.#mostAtOnce = Math.min(largestAtOnce, this.#mostAtOnce + fewestAtOnce);
+        }
         continue;
       }
-      if (outcome === "late") {
-        // Renewals open everything again; a new grant need not wait for the next one.
-        const again = rest;
-        clock.after(timers.armMs, () => {
-          for (const ip of again.slice(0, 1)) this.#attempt("answer", ip, () => this.#open(again));
-        });
-        return;
+      for (const ip of part) this.#toOpen.add(ip);
+      if (part.length > fewestAtOnce) {
+        this.#mostAtOnce = Math.max(fewestAtOnce, Math.ceil(part.length / 2));
+      } else {
+        await this.#pause(this.#ports.timers.armMs);
       }
-      if (part.length === this.#mostAtOnce) {
-        this.#mostAtOnce = Math.min(largestAtOnce, this.#mostAtOnce * 2);
-      }
-      rest = rest.slice(part.length);
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#ports.clock.after(ms, resolve);
+    });
   }
 
   async #armAndOpen(ips: readonly Ip[]): Promise<"late" | "done"> {
