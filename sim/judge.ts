@@ -86,6 +86,8 @@ export class Judge {
     readonly writer: string;
     readonly wasSpare: boolean;
   }[] = [];
+  /** When an operator's edit put an address into the pool that it is in. */
+  readonly #putIntoPoolMs = new Map<Ip, number>();
   /** When operators took addresses out of a workload. */
   readonly #takenOut: { readonly key: string; readonly atMs: number }[] = [];
   /** What a dead process had sent may still count. */
@@ -147,6 +149,7 @@ export class Judge {
           this.#touchedMs.set((change.value ?? change.before)?.ip as Ip, nowMs);
           if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
           this.#noteTakenOut(change.before, change.value);
+          this.#notePutIntoPool(change.before, change.value);
           this.#forgetPromise(change.before);
           // What an operator gives to a name is one of its addresses, like the one that it had.
           const owner = change.value?.owner;
@@ -232,6 +235,12 @@ export class Judge {
     if (before === undefined || ref === undefined) return;
     if (after !== undefined && ownsRecord(ref, after)) return;
     this.#takenOut.push({ key: ownedKey(ref, before.ip), atMs: this.#api.nowMs() });
+  }
+
+  #notePutIntoPool(before: Allocation | undefined, after: Allocation | undefined): void {
+    if (after === undefined || poolOf(after) === undefined) return;
+    if (before !== undefined && poolOf(before) === poolOf(after)) return;
+    this.#putIntoPoolMs.set(after.ip, this.#api.nowMs());
   }
 
   #forgetPromise(record: Allocation | undefined): void {
@@ -532,14 +541,16 @@ export class Judge {
     if (sizes.includes(undefined)) return;
     const most = Math.max(...sizes.map((size) => size ?? 0));
     // What left the configuration is on its way out, also when it was back a moment later: its release was under way by then. And what was
-    // being released may be back when that failed.
-    const topologies = this.#topologies.since(this.#api.nowMs() - graceMs);
-    const isOnItsWayOut = (ip: Ip) =>
+    // being released may be back when that failed. What an operator put into the pool the process may not have heard of.
+    const sinceMs = this.#api.nowMs() - graceMs;
+    const topologies = this.#topologies.since(sinceMs);
+    const mayBeUnknown = (ip: Ip) =>
       topologies.some((topology) => topology?.isConfigured(ip) !== true) ||
-      (this.#looseness.failedMs?.(ip) ?? Number.NEGATIVE_INFINITY) > this.#api.nowMs() - graceMs;
+      (this.#looseness.failedMs?.(ip) ?? Number.NEGATIVE_INFINITY) > sinceMs ||
+      (this.#putIntoPoolMs.get(ip) ?? Number.NEGATIVE_INFINITY) > sinceMs;
     const count = this.#api
       .list("records")
-      .filter((other) => poolOf(other) === pool && !isOnItsWayOut(other.ip)).length;
+      .filter((other) => poolOf(other) === pool && !mayBeUnknown(other.ip)).length;
     if (count > most) {
       throw new Violation(
         "a pool keeps its size",

@@ -371,13 +371,13 @@ export const defects: readonly Defect[] = [
     name: "surplus of a pod not released",
     breaks: "addresses that a pod does not ask for any more stay its own",
     file: scheduling,
-    find: "      await this.#releaseSurplus(decision.surplus);\n",
+    find: "      await this.#giveBack(pod.id, decision.surplus);\n",
     replace:
-      "      if (decision.surplus.length > 1e6) await this.#releaseSurplus(decision.surplus);\n",
+      "      if (decision.surplus.length > 1e6) await this.#giveBack(pod.id, decision.surplus);\n",
     also: [
       {
         file: reclaim,
-        find: '    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.length === 0) return false;\n',
+        find: '    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.includes(ip)) return false;\n',
         replace: '    if (podUid !== "nobody" || ip === undefined) return false;\n',
       },
     ],

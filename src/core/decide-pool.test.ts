@@ -156,6 +156,16 @@ test("used, unused and promised addresses count as the pool's, and those that le
   assert.equal(addCount(), 2, "its release may fail");
 });
 
+test("a promise to a pod that has a part of its addresses counts, until it is being given the rest", () => {
+  const owner = podOwner({ name: "waiting", pool: "pool1" });
+  const table = aTable(anAllocation({ ip: "10.0.1.2", owner }));
+  holdFor(table, "pool1", ["10.0.2.2"]);
+  const addCount = () => summary({ size: 4, preAllocate: true }, table).add.length;
+  assert.equal(addCount(), 2);
+  table.put(anAllocation({ ip: "10.0.2.3", owner }), "writing");
+  assert.equal(addCount(), 2, "the promise that the writing keeps is not counted beside it");
+});
+
 test("an address that an edit put into the pool costs it none while it is kept for the pod that had it", () => {
   const table = aTable(unused("10.0.1.2"), unused("10.0.1.3", madeAtMs + 1));
   assert.deepEqual(summary({ size: 1 }, table).release, ["10.0.1.2"]);
@@ -181,6 +191,24 @@ test("shrinking also gives back an unused address that is kept for a pod name", 
   const owner = podOwner({ name: "db-0", workload: aStatefulSetRef(), pool: "pool1" });
   const table = aTable(anAllocation({ ip: "10.0.1.2", owner, podUid: "", nodeName: "" }));
   assert.deepEqual(summary({ size: 0 }, table).release, ["10.0.1.2"]);
+});
+
+test("shrinking begins with what an edit gave another policy: reclaim may be about to release it", () => {
+  const policy = "never";
+  const table = aTable(
+    { ...unused("10.0.1.2"), policy },
+    { ...unused("10.0.1.3", madeAtMs + 1), policy },
+    anAllocation({
+      ip: "10.0.1.4",
+      owner: podOwner({ name: "db-0", workload: aStatefulSetRef(), pool: "pool1" }),
+      policy: "immutable",
+      podUid: "",
+      nodeName: "",
+      updatedAtMs: madeAtMs + 2,
+    }),
+  );
+  assert.deepEqual(summary({ size: 2 }, table).release, ["10.0.1.4"]);
+  assert.deepEqual(summary({ size: 1 }, table).release, ["10.0.1.4", "10.0.1.2"]);
 });
 
 test("shrinking leaves alone what is promised or being changed", () => {

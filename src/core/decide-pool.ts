@@ -35,7 +35,8 @@ export type PoolDecision = {
 
 /**
  * Decides what to do with a pool's addresses. Only pre-allocation adds; a smaller size releases the longest reserved ones, those kept for a pod
- * name last, and never one in use. Addresses promised by a hold count as the pool's.
+ * name last, and never one in use. What an operator gave a policy that a pool does not have goes first: reclaim may be about to release it, and
+ * the pool would lose another beside it. Addresses promised by a hold count as the pool's.
  * @param usableSubnets positions of pod subnets that some node may use; the others are a last resort
  */
 export function decidePool(
@@ -60,6 +61,7 @@ export function decidePool(
       )
       .sort(
         (a, b) =>
+          Number(a.policy === "never") - Number(b.policy === "never") ||
           Number(a.owner.kind === "pod") - Number(b.owner.kind === "pod") ||
           a.updatedAtMs - b.updatedAtMs ||
           (a.ip < b.ip ? -1 : 1),

@@ -136,17 +136,29 @@ export function isOvertaken({ ip, owner, updatedAtMs }: Allocation, view: Alloca
   return view.ofPod(owner.pod).some((other) => other.ip !== ip && other.updatedAtMs > updatedAtMs);
 }
 
-/** An address that a living pod does not have after all goes back to where it came from, if its policy keeps addresses there. */
+/**
+ * Where an address that a living pod does not have after all goes back to, because its policy keeps addresses there: the pool, or the workload
+ * whose pods are interchangeable. Undefined: nowhere, it was the pod's alone.
+ */
+export function keeperOf(
+  { owner, policy }: Allocation,
+  isConfigured: boolean,
+): Extract<Owner, { kind: "pool" | "workload" }> | undefined {
+  if (owner.kind !== "pod" || !isConfigured || policy === "pod-delete") return undefined;
+  const { pool, workload } = owner;
+  if (pool !== undefined) return { kind: "pool", pool };
+  return workload !== undefined && podsAreInterchangeable(workload)
+    ? { kind: "workload", workload }
+    : undefined;
+}
+
 function withoutItsPod(
   facts: ReclaimFacts,
   owner: Extract<Owner, { kind: "pod" }>,
 ): ReclaimDecision {
-  if (facts.isConfigured && facts.allocation.policy !== "pod-delete") {
-    if (owner.pool !== undefined) {
-      return { do: "reserve", owner: { kind: "pool", pool: owner.pool }, because: "policy never" };
-    }
-    if (podsAreInterchangeable(owner.workload)) return withoutPod(facts, owner.workload, owner);
-  }
+  const keeper = keeperOf(facts.allocation, facts.isConfigured);
+  if (keeper?.kind === "pool") return { do: "reserve", owner: keeper, because: "policy never" };
+  if (keeper !== undefined) return withoutPod(facts, keeper.workload, owner);
   return { do: "release", because: "pod runs with other addresses" };
 }
 

@@ -16,10 +16,11 @@ export function countPoolAddresses(
   const served = new Set<string | undefined>([askingPodUid]);
   for (const allocation of view.ofPool(pool)) {
     count += 1;
-    served.add(allocation.podUid);
+    if (view.phaseOf(allocation.ip) === "writing") served.add(allocation.podUid);
   }
   for (const hold of view.holds()) {
-    // A pod that has its address needs no more, though its hold stands until the record is written.
+    // A pod that is being given addresses gets all of them at once, and needs no more, though its hold stands until the records are written.
+    // One that has some already, and was promised another, needs that.
     if (hold.pool !== pool || served.has(hold.podUid)) continue;
     // Reserved addresses in a hold are counted already; free ones will come on top.
     let newCount = 0;

@@ -119,7 +119,7 @@ export class IpamService {
         clock,
         log,
         metrics,
-        reclaimPod: (pod) => this.reclaim.reclaimPod(pod),
+        reclaimPod: (pod, options) => this.reclaim.reclaimPod(pod, options),
         reclaimLeaving: (couldHelp) => this.reclaim.reclaimLeaving(couldHelp),
       },
       {

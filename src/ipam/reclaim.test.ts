@@ -516,6 +516,22 @@ describe("records and pods that do not agree", () => {
     assert.equal(world.service.allocator.view.size, 0);
   });
 
+  it("frees an address whose record an operator gave to a pod that asks for none", async () => {
+    const world = await aWorld();
+    const put = (name: string, wantsAddress: boolean) => {
+      const running = { name, wantsAddress, nodeName: "n1", phase: "Running" } as const;
+      const { id, uid: podUid } = aPod(running);
+      world.cluster.putPod(aPod(running));
+      const owner = { kind: "pod", pod: id, workload: undefined, pool: undefined } as const;
+      putRecord(world, { ip: wantsAddress ? "10.0.70.3" : "10.0.70.4", owner, podUid });
+    };
+    put("asks", true);
+    put("asks-not", false);
+    await world.settle();
+    // What a pod has that asks, and whose annotation does not say it, is not certain.
+    assert.deepEqual(world.lines(), ["10.0.70.3 pod ns1/asks uid-ns1-asks n1 pod-delete"]);
+  });
+
   it("frees a reservation whose record was deleted by hand", async () => {
     const world = await aWorld();
     const db = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });

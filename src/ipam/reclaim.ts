@@ -498,11 +498,12 @@ export class Reclaim {
 
   /**
    * What a pod carries is settled once it is bound. Another address is left over when records prove that the pod has all that it
-   * carries, or when its own record is gone: who makes that again works against who removed it.
+   * carries, or when its own record is gone: who makes that again works against who removed it. A pod that asks for none was bound without
+   * any, and only an edit can have given it one; of one that asks, and does not say what it carries, nothing is certain.
    */
   #isLeftOver({ ip, podUid }: Allocation, pod: PodFacts): boolean {
-    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.length === 0) return false;
-    if (pod.assignedIps.includes(ip)) return false;
+    if (podUid !== pod.uid || pod.nodeName === "" || pod.assignedIps.includes(ip)) return false;
+    if (pod.assignedIps.length === 0) return !pod.wantsAddress;
     const { view } = this.#ports.allocator;
     if (view.phaseOf(ip) === "lost") return true;
     return pod.assignedIps.every(

@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   aNode,
+  anAllocation,
   aPod,
   aPodSubnet,
   conf7,
   conf7Nodes,
   controlledBy,
   ipRange,
+  madeAtMs,
 } from "../../test/builders.ts";
 import { IpamWorld, type WorldParts } from "../../test/ipam-world.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
@@ -502,6 +504,46 @@ describe("bind", () => {
     const pod = put(world, { ...wanted, uid: "second", request: rangesOf(["10.0.70.3"]) });
     assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
     assert.deepEqual(world.lines(), ["10.0.70.3 pod ns1/db-0 second n1 never"]);
+  });
+
+  it("gives what a late write left to a pod back to its workload or pool", async () => {
+    const webPod = { name: "web-x-1", policy: "never" } as const;
+    const left = async (
+      replicas: number,
+      wanted: Parameters<typeof aPod>[0],
+    ): Promise<string | undefined> => {
+      const world = await aWorld();
+      const web = world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas });
+      const owner = web.controller;
+      const set = world.cluster.putReplicaSet({ namespace: "ns1", name: "web-x", owner });
+      const pod = put(world, { ...webPod, ...wanted, controller: set.controller });
+      const { id, uid: podUid, policy, pool } = pod;
+      for (const [age, ip] of ["10.0.70.3", "10.0.70.4"].entries()) {
+        const record = anAllocation({
+          ip,
+          owner: { kind: "pod", pod: id, workload: web.ref, pool },
+          podUid,
+          policy,
+          updatedAtMs: madeAtMs - age,
+          version: world.cluster.nextVersion(),
+        });
+        world.cluster.records.set(record.ip, record);
+        world.cluster.recordEvents.emit({ kind: "changed", allocation: record });
+      }
+      await world.settle();
+      assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
+      const lines = world.lines();
+      assert.match(lines[0] ?? "", /^10\.0\.70\.3 pod ns1\/web-x-1/);
+      return lines[1];
+    };
+    assert.equal(await left(1, {}), "10.0.70.4 workload deployment/ns1/web - - never");
+    assert.equal(
+      await left(2, { policy: "immutable" }),
+      "10.0.70.4 workload deployment/ns1/web - - immutable",
+    );
+    assert.equal(await left(1, { policy: "immutable" }), undefined, "more than replicas");
+    assert.equal(await left(1, { policy: "pod-delete" }), undefined);
+    assert.equal(await left(1, { pool: "blue" }), "10.0.70.4 pool blue - - never");
   });
 
   it("takes the new policy over when the pod comes back with another (case 54)", async () => {

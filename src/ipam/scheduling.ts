@@ -14,6 +14,7 @@ import {
   refusalOf,
 } from "../core/decide-filter.ts";
 import { poolInForce } from "../core/decide-pool.ts";
+import { keeperOf } from "../core/decide-reclaim.ts";
 import type { NodeFacts, PodFacts, WorkloadState } from "../core/facts.ts";
 import { podIsFinished } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
@@ -45,8 +46,11 @@ export type SchedulingPorts = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Reclaims addresses of pods of that name that are gone; called on the pod's queue. */
-  readonly reclaimPod: (pod: PodId) => Promise<void>;
+  /**
+   * Judges the addresses of pods of that name; called on the pod's queue.
+   * @param options.asksApi the cache is not believed, even where it shows the pod alive; false by default
+   */
+  readonly reclaimPod: (pod: PodId, options?: { readonly asksApi: boolean }) => Promise<void>;
   /** Reclaims addresses and promises of interest from pods that are on their way out; whether there were any. */
   readonly reclaimLeaving: (couldHelp: {
     readonly address: (allocation: Allocation) => boolean;
@@ -397,7 +401,7 @@ export class Scheduling {
           "bound elsewhere",
         );
       }
-      await this.#releaseSurplus(decision.surplus);
+      await this.#giveBack(pod.id, decision.surplus);
       return { kind: "bound" };
     }
     return this.#refuse(
@@ -490,13 +494,23 @@ export class Scheduling {
     }
   }
 
-  /** Failing to release these is no reason to fail the bind that happened: resync finds them. */
-  async #releaseSurplus(surplus: readonly Allocation[]): Promise<void> {
+  /**
+   * What a pod that was bound does not ask for: it goes back to its pool, or is the workload's if that still wants it, or is free. Failing is no
+   * reason to fail the bind that happened: resync finds them.
+   */
+  async #giveBack(pod: PodId, surplus: readonly Allocation[]): Promise<void> {
+    const { allocator, log, reclaimPod } = this.#ports;
+    const because = "pod does not ask for it any more";
     for (const allocation of surplus) {
+      const { ip, policy } = allocation;
+      const owner = keeperOf(allocation, allocator.view.topology.isConfigured(ip));
       try {
-        await this.#ports.allocator.release(allocation, "pod does not ask for it any more");
+        if (owner === undefined) await allocator.release(allocation, because);
+        else if (owner.kind === "workload") await reclaimPod(pod, { asksApi: true });
+        else
+          await allocator.change(allocation, owner, { podUid: "", nodeName: "", policy, because });
       } catch (error) {
-        this.#ports.log.warn("address stays for now", { ip: allocation.ip }, error);
+        log.warn("address stays for now", { ip }, error);
       }
     }
   }
