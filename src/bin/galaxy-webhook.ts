@@ -3,7 +3,6 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import manifest from "../../package.json" with { type: "json" };
-import type { Door } from "../adapters/http/http-door.ts";
 import { createWebhookServer } from "../adapters/http/webhook-server.ts";
 import { ApiClient } from "../adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../adapters/kubernetes/credentials.ts";
@@ -22,6 +21,9 @@ const exitUsage = 2;
 
 /** Pause after a look at the certificates that failed. */
 const retryMs = 2_000;
+
+/** How long the certificate of the start is valid; probes do not look. */
+const provisionalMs = 365 * 86_400_000;
 
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseWebhookOptions(argv, process.env["POD_NAMESPACE"] ?? "");
@@ -48,28 +50,48 @@ async function serve(options: WebhookOptions): Promise<void> {
     access: await openApiAccess({ kubeconfig: options.kubeconfig, master: options.master }),
     userAgent: `galaxy-webhook/${manifest.version}`,
   });
+  const maker = new ForgeCertificateMaker();
+  const clock = new SystemClock();
   const certificates = new WebhookCertificates({
     client,
     log,
-    maker: new ForgeCertificateMaker(),
-    clock: new SystemClock(),
+    maker,
+    clock,
     namespace: options.namespace,
     secretName: options.secretName,
     serverNames: options.serverNames,
     configurations: configurationsOf(options),
   });
 
-  let problem: string | undefined;
+  let problem: string | undefined = "its certificates were not looked at yet; wait a moment";
   let served: CertifiedKey | undefined;
-  let door: Door | undefined;
+  // While the API server is away, what was served before is served on: only the start needs it.
+  const health = {
+    livenessProblem: () => undefined,
+    healthProblem: () => problem,
+    readinessProblem: () => (served === undefined ? problem : undefined),
+  };
+  // Nobody trusts this one. It lets probes ask what is missing, where a closed port would only get the program killed again and again.
+  const nowMs = clock.nowMs();
+  const tls = await maker.makeAuthority({
+    commonName: "galaxy-webhook without certificates",
+    nowMs,
+    untilMs: nowMs + provisionalMs,
+  });
+  const door = createWebhookServer({ health, log, tls });
+  const port = await door.listen({ host: options.bindAddress, port: options.port });
+  log.info("listening", { address: options.bindAddress, webhook: port });
+
   /** Looks at the certificates; what is served stays as it is when that fails. */
-  const look = async (): Promise<boolean> => {
+  const look = async (): Promise<void> => {
     try {
       const pair = await certificates.renew();
-      if (door !== undefined && pair.cert !== served?.cert) door.renewTls(pair);
+      if (pair.cert !== served?.cert) {
+        door.renewTls(pair);
+        log.info("certificate served");
+      }
       served = pair;
       problem = undefined;
-      return true;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       // Once for each reason: it is tried for as long as it fails.
@@ -77,29 +99,15 @@ async function serve(options: WebhookOptions): Promise<void> {
         log.warn("certificates could not be looked at, it is tried again", { reason });
       }
       problem = reason;
-      return false;
     }
   };
-  const wait = (ms: number) => pause(ms, undefined, { signal }).catch(() => {});
-
-  while (!(await look()) && !signal.aborted) await wait(retryMs);
-  if (served !== undefined && !signal.aborted) {
-    // While the API server is away, what was served before is served on: only the start needs it.
-    const health = {
-      livenessProblem: () => undefined,
-      healthProblem: () => problem,
-      readinessProblem: () => undefined,
-    };
-    door = createWebhookServer({ health, log, tls: served });
-    const port = await door.listen({ host: options.bindAddress, port: options.port });
-    log.info("listening", { address: options.bindAddress, webhook: port });
-    while (!signal.aborted) {
-      await wait(options.renewMs);
-      if (!signal.aborted) await look();
-    }
-    log.info("stopping");
-    await door.close();
+  while (!signal.aborted) {
+    await look();
+    const waitMs = served === undefined ? retryMs : options.renewMs;
+    await pause(waitMs, undefined, { signal }).catch(() => {});
   }
+  log.info("stopping");
+  await door.close();
   client.close();
 }
 

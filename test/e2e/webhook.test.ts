@@ -112,7 +112,7 @@ describe("galaxy-webhook on a real API server", { skip }, () => {
 
   const serves = (program: ChildProgram) =>
     waitForProgram(program, async () =>
-      logLinesOf(program.logFile).some(({ message }) => message === "listening"),
+      logLinesOf(program.logFile).some(({ message }) => message === "certificate served"),
     );
 
   /** Applies as kubectl does, and gives the warnings that it would print. */
