@@ -79,6 +79,8 @@ describe("examples on a real control plane", { skip }, () => {
     const workloads = [
       ["deployment.yaml", "web", 2],
       ["deployment-immutable.yaml", "shop", 3],
+      ["deployment-surge-ips.yaml", "checkout", 2],
+      ["deployment-fix-rollout.yaml", "billing", 2],
       ["deployment-never.yaml", "mail", 2],
       ["statefulset-immutable.yaml", "db", 2],
       ["statefulset-never.yaml", "queue", 2],

@@ -1,0 +1,135 @@
+// The alerts of deploy/components/monitoring in Prometheus' own tool: their syntax, and when the most important ones ring and when they do not.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { locateProgram } from "../control-plane/binaries.ts";
+import { removeAtExit } from "../control-plane/child-program.ts";
+
+const run = promisify(execFile);
+const rules = fileURLToPath(
+  new URL("../../deploy/components/monitoring/rules.yaml", import.meta.url),
+);
+const promtool = await locateProgram("promtool", "prometheus", "usr/bin/promtool");
+const skip = promtool.kind === "found" ? false : promtool.because;
+const file = promtool.kind === "found" ? promtool.file : "";
+
+const subnet = '{subnet="10.0.70.0/24",first_ip="10.0.70.2"}';
+
+/** Series by minute, in promtool's notation, and which alerts ring at a time. */
+const cases: readonly {
+  readonly about: string;
+  readonly series: Readonly<Record<string, string>>;
+  readonly at: string;
+  readonly alert: string;
+  readonly rings: boolean;
+}[] = [
+  {
+    about: "nobody leads for two minutes",
+    series: { 'galaxy_leader{instance="a"}': "1 1 0x10", 'galaxy_leader{instance="b"}': "0x12" },
+    at: "6m",
+    alert: "GalaxyIpamWithoutLeader",
+    rings: true,
+  },
+  {
+    about: "nobody is even scraped",
+    series: { up: "0x10" },
+    at: "5m",
+    alert: "GalaxyIpamWithoutLeader",
+    rings: true,
+  },
+  {
+    about: "another replica takes over within a minute",
+    series: {
+      'galaxy_leader{instance="a"}': "1 1 0x10",
+      'galaxy_leader{instance="b"}': "0 0 1x10",
+    },
+    at: "6m",
+    alert: "GalaxyIpamWithoutLeader",
+    rings: false,
+  },
+  {
+    about: "one address in twenty is left",
+    series: { [`galaxy_subnet_free_ratio${subnet}`]: "0.05x20" },
+    at: "10m",
+    alert: "GalaxySubnetNearlyFull",
+    rings: true,
+  },
+  {
+    about: "a fifth is left",
+    series: { [`galaxy_subnet_free_ratio${subnet}`]: "0.2x20" },
+    at: "10m",
+    alert: "GalaxySubnetNearlyFull",
+    rings: false,
+  },
+  {
+    about: "a subnet loses a tenth in an hour and a half",
+    series: { [`galaxy_subnet_free_ratio${subnet}`]: "0.9-0.001x480" },
+    at: "8h",
+    alert: "GalaxySubnetFullWithinADay",
+    rings: true,
+  },
+  {
+    about: "a subnet loses a hundredth in an hour and a half",
+    series: { [`galaxy_subnet_free_ratio${subnet}`]: "0.9-0.0001x480" },
+    at: "8h",
+    alert: "GalaxySubnetFullWithinADay",
+    rings: false,
+  },
+  {
+    about: "a conflict is counted",
+    series: { 'galaxy_conflicts_total{kind="address in two pods"}': "0x5 1x10" },
+    at: "8m",
+    alert: "GalaxyAddressConflict",
+    rings: true,
+  },
+  {
+    about: "a conflict was counted long ago",
+    series: { 'galaxy_conflicts_total{kind="address in two pods"}': "0x5 1x60" },
+    at: "50m",
+    alert: "GalaxyAddressConflict",
+    rings: false,
+  },
+];
+
+describe("alerts", { skip }, () => {
+  test("Prometheus accepts the rules", async () => {
+    const { stdout } = await run(file, ["check", "rules", rules]);
+    assert.match(stdout, /SUCCESS: \d+ rules found/);
+  });
+
+  for (const { about, series, at, alert, rings } of cases) {
+    test(`${alert} ${rings ? "rings" : "is silent"} when ${about}`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "galaxy-alerts-"));
+      removeAtExit(folder);
+      const input = Object.entries(series).map(([name, values]) => ({ series: name, values }));
+      const samples = rings ? 1 : 0;
+      writeFileSync(
+        join(folder, "test.json"),
+        JSON.stringify({
+          rule_files: [rules],
+          evaluation_interval: "1m",
+          tests: [
+            {
+              interval: "1m",
+              input_series: input,
+              promql_expr_test: [
+                {
+                  expr: `count(ALERTS{alertname="${alert}",alertstate="firing"})`,
+                  eval_time: at,
+                  exp_samples: samples === 0 ? [] : [{ labels: "{}", value: samples }],
+                },
+              ],
+            },
+          ],
+        }),
+      );
+      await run(file, ["test", "rules", join(folder, "test.json")]);
+    });
+  }
+});
