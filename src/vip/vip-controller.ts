@@ -84,8 +84,11 @@ const calmMs = 1_500;
 /** So long a grant lasts before it is made once more for the sake of its voters. */
 const settleMs = 10_000;
 
-/** Most addresses that are worked on at a time: a storm of moves must leave connections to others. */
-const mostAtOnce = 16;
+/**
+ * Most addresses that are worked on at a time: enough to keep an API server busy, so that the addresses of a node that died move as fast as it
+ * can write, and fewer than the client has connections, so that a revocation waits for none of them.
+ */
+const mostAtOnce = 48;
 
 /** Most records of claims that were refused: whoever may make pods must not be able to fill the API server. */
 const mostRefused = 1_000;

@@ -27,8 +27,11 @@ export type VipReportsPorts = {
 /** After the last foreign claim was heard, until the record says no more of it. */
 const foreignMemoryMs = 30_000;
 
-/** After the kernel answers: others come first. */
-const laterMs = 300;
+/** After the last address was opened: grants come first, and what is told of them after. */
+const laterMs = 500;
+
+/** It is told after so long even when addresses are opened all the time. */
+const latestMs = 5_000;
 
 /** Records that are written at a time: a node that takes a thousand addresses over must not keep the API server from granting them. */
 const mostAtOnce = 2;
@@ -43,6 +46,7 @@ export class VipReports implements VipReport {
   /** What is to be written; a later change of an address follows an earlier one. */
   readonly #waiting: (() => Promise<void>)[] = [];
   #inFlight = 0;
+  #lastOpenedMs = Number.NEGATIVE_INFINITY;
 
   constructor(ports: VipReportsPorts) {
     this.#ports = ports;
@@ -52,7 +56,8 @@ export class VipReports implements VipReport {
     const { clock, count, log, nodeName } = this.#ports;
     log.info("virtual address is answered for", { ip, node: nodeName, tookMs });
     count("opened", tookMs);
-    clock.after(laterMs, () => {
+    this.#lastOpenedMs = clock.nowMs();
+    this.#whenQuiet(() => {
       this.#write(ip, (record) => {
         const { transition } = record;
         const isToldAlready = transition === undefined || transition.programMs !== undefined;
@@ -64,6 +69,19 @@ export class VipReports implements VipReport {
         };
       });
     });
+  }
+
+  /** Acts when nothing was opened for a moment. */
+  #whenQuiet(act: () => void): void {
+    const { clock } = this.#ports;
+    const latestAtMs = clock.nowMs() + latestMs;
+    const look = (): void => {
+      const nowMs = clock.nowMs();
+      const quietAtMs = this.#lastOpenedMs + laterMs;
+      if (nowMs >= quietAtMs || nowMs >= latestAtMs) act();
+      else clock.after(quietAtMs - nowMs, look);
+    };
+    clock.after(laterMs, look);
   }
 
   foreignClaim(record: VipRecord, who: string, isHeld: boolean): void {

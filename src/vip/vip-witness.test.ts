@@ -98,12 +98,14 @@ function aStage(wish: { readonly isLeader?: boolean; readonly claims?: readonly 
     refOf: (each) => ({ apiVersion: "g/v1", kind: "VIP", namespace: "", name: each, uid: "u" }),
   });
   witness.start();
+  /** So long the world rests after a change: long enough for it to be told. */
+  let restMs = 400;
   const write = async (change: Partial<VipRecord>) => {
     const present = vips.get(address);
     if (present === undefined) await vips.create(newVipRecord(address, 0));
     const record = vips.get(address) ?? assert.fail("it was made");
     await vips.update({ ...record, ...change });
-    await clock.pass(1);
+    await clock.pass(restMs);
   };
   const grant = (to: VipClaim, epoch: number, from?: VipClaim) =>
     write({
@@ -123,15 +125,18 @@ function aStage(wish: { readonly isLeader?: boolean; readonly claims?: readonly 
   const change = async (next: readonly VipClaim[]) => {
     claims = next;
     for (const listener of listeners) listener(address);
-    await clock.pass(1);
+    await clock.pass(restMs);
   };
   const events = () => notes.map(({ about, reason }) => `${about.kind} ${about.name} ${reason}`);
   const fail = (times: number) => {
     failures = times;
   };
+  const rest = (ms: number) => {
+    restMs = ms;
+  };
   return {
     ...{ change, clock, complaints, events, fail, grant, leadership },
-    ...{ metrics, notes, told, vips, witness, write },
+    ...{ metrics, notes, rest, told, vips, witness, write },
   };
 }
 
@@ -217,6 +222,26 @@ describe("the witness of virtual addresses", () => {
     const count = told.length;
     await clock.pass(10_000);
     assert.equal(told.length, count);
+  });
+
+  it("lets a storm of moves pass before it writes anything, but not for long", async () => {
+    const { clock, events, grant, rest, told } = aStage();
+    const [a, b] = [aClaim("a"), aClaim("b")];
+    rest(100);
+    await grant(a, 1);
+    for (let epoch = 2; epoch < 28; epoch += 1) {
+      await (epoch % 2 === 0 ? grant(b, epoch, a) : grant(a, epoch, b));
+    }
+    assert.deepEqual([events(), told], [[], []]);
+    for (let epoch = 28; epoch < 40; epoch += 1) {
+      await (epoch % 2 === 0 ? grant(b, epoch, a) : grant(a, epoch, b));
+    }
+    const before = events().length;
+    assert.ok(before > 0, "something is told while it goes on");
+    await clock.pass(5_000);
+    assert.equal(events().length, 2 + 3 * 38, "all is told in the end");
+    assert.equal(told.findLast(({ pod }) => pod === "a")?.condition.isHolder, true);
+    assert.equal(told.findLast(({ pod }) => pod === "b")?.condition.isHolder, false);
   });
 
   it("tries a condition again that could not be written", async () => {

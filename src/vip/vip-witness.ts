@@ -7,7 +7,7 @@ import { podIdText } from "../core/owner.ts";
 import type { VipParty, VipRecord, VipTransition } from "../core/vip.ts";
 import { judgeClaim } from "../core/vip-holder.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
+import type { EventNote, EventRecorder, ObjectRef } from "../ports/event-recorder.ts";
 import type { Leadership } from "../ports/leadership.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
@@ -32,8 +32,14 @@ export type VipWitnessPorts = {
 /** How often it looks for what nobody tells of: complaints, and conditions that were not written. */
 const roundMs = 1_000;
 
-/** What happens within this time becomes one condition of a pod: it may hold dozens of addresses, which move together. */
+/**
+ * Events and conditions wait until no record changed for so long. What happens until then becomes one condition of a pod, which may hold dozens
+ * of addresses that move together; and a storm of moves has the API server for itself.
+ */
 const gatherMs = 300;
+
+/** Nothing waits for longer than this. */
+const longestGatherMs = 3_000;
 
 /** After a write, the watch is given so long to show it before what it shows is believed again. */
 const settleMs = 2_000;
@@ -61,7 +67,10 @@ export class VipWitness {
   /** Pods that were told something, by uid: when they claim nothing any more they are told so. */
   readonly #claimants = new Map<string, PodRef>();
   readonly #waiting = new Map<string, PodRef>();
+  /** Events that wait with the conditions. */
+  #news: EventNote[] = [];
   #isGathering = false;
+  #lastChangeMs = Number.NEGATIVE_INFINITY;
   /** Uids of pods that are being written to: one write of a pod at a time. */
   readonly #inFlight = new Set<string>();
   #stops: readonly (() => void)[] = [];
@@ -85,6 +94,7 @@ export class VipWitness {
     this.#isRunning = false;
     for (const stop of this.#stops) stop();
     this.#waiting.clear();
+    this.#news = [];
   }
 
   /** This process leads from now on: conditions that are wrong are written. */
@@ -98,7 +108,7 @@ export class VipWitness {
     if (this.#ports.leadership.isLeader()) {
       this.#tellComplaints();
       this.#lookAgain();
-      this.#begin();
+      if (!this.#isGathering) this.#begin();
     }
     this.#ports.clock.after(roundMs, () => this.#round());
   }
@@ -137,12 +147,13 @@ export class VipWitness {
     if (record === undefined) this.#seen.delete(ip);
     else this.#seen.set(ip, record);
     if (!this.#ports.leadership.isLeader()) return;
+    this.#lastChangeMs = this.#ports.clock.nowMs();
     if (record !== undefined) this.#tellRecord(record, before);
     this.#lookAtPods(ip);
   }
 
   #tellRecord(record: VipRecord, before: Seen | undefined): void {
-    const { events, metrics } = this.#ports;
+    const { metrics } = this.#ports;
     const { foreignOwner, ip, look, transition } = record;
     const about = this.#ports.refOf(ip);
     if (transition !== undefined && transition.atMs !== before?.transition?.atMs) {
@@ -156,7 +167,7 @@ export class VipWitness {
     if (foreignOwner !== undefined && foreignOwner !== before?.foreignOwner) {
       metrics.count("vip_conflicts");
       const message = `${foreignOwner} claims ${ip} too; take it away there, or claim another address`;
-      events.record({ about, type: "Warning", reason: "VIPConflict", message });
+      this.#news.push({ about, type: "Warning", reason: "VIPConflict", message });
       const { holder } = record;
       if (holder !== undefined) {
         this.#tellPod({ id: holder.pod, uid: holder.podUid }, "Warning", "VIPConflict", message);
@@ -165,18 +176,17 @@ export class VipWitness {
     const isNews = look.state !== before?.look.state && look.reason !== "New";
     if (isNews && (look.state === "Unheld" || look.state === "Rejected")) {
       const reason = look.state === "Unheld" ? "VIPUnheld" : "VIPRejected";
-      events.record({ about, type: "Warning", reason, message: look.message });
+      this.#news.push({ about, type: "Warning", reason, message: look.message });
     }
   }
 
   #tellTransition({ epoch, ip }: VipRecord, { from, reason, to }: VipTransition): void {
-    const { events } = this.#ports;
     const wasFrom = from === undefined ? "nobody" : partyText(from);
     const isTo = to === undefined ? "nobody" : partyText(to);
     const message = `${ip} went from ${wasFrom} to ${isTo} (${reason}, epoch ${epoch})`;
     if (to !== undefined) {
       const about = this.#ports.refOf(ip);
-      events.record({ about, type: "Normal", reason: "VIPGranted", message });
+      this.#news.push({ about, type: "Normal", reason: "VIPGranted", message });
       this.#tellPod(this.#refOfPod(ip, to.pod), "Normal", "VIPGranted", message);
     }
     const isSame = from !== undefined && to !== undefined && samePod(from.pod, to.pod);
@@ -194,7 +204,7 @@ export class VipWitness {
   #tellPod({ id, uid }: PodRef, type: "Normal" | "Warning", reason: string, message: string): void {
     const { namespace, name } = id;
     const about = { apiVersion: "v1", kind: "Pod", namespace, name, uid };
-    this.#ports.events.record({ about, type, reason, message });
+    this.#news.push({ about, type, reason, message });
   }
 
   /** The pods that claim the address: refusals as events, and their conditions. */
@@ -215,19 +225,30 @@ export class VipWitness {
     this.#gather();
   }
 
-  /** Conditions are looked at a moment later, once for all that happens until then. */
+  /** Events and conditions come a moment later, once for all that happens until then. */
   #gather(): void {
     if (this.#isGathering) return;
     this.#isGathering = true;
-    const { claims, clock } = this.#ports;
-    clock.after(gatherMs, () => {
-      this.#isGathering = false;
+    const { claims, clock, events, leadership } = this.#ports;
+    const sinceMs = clock.nowMs();
+    const look = (): void => {
       if (!this.#isRunning) return;
+      const nowMs = clock.nowMs();
+      const isQuiet = nowMs - this.#lastChangeMs >= gatherMs;
+      if (!isQuiet && nowMs - sinceMs < longestGatherMs) {
+        clock.after(this.#lastChangeMs + gatherMs - nowMs, look);
+        return;
+      }
+      this.#isGathering = false;
+      const news = this.#news;
+      this.#news = [];
+      if (leadership.isLeader()) for (const note of news) events.record(note);
       for (const [uid, pod] of this.#claimants) {
         if (claims.ipsOf(pod.id).length === 0) this.#waiting.set(uid, pod);
       }
       this.#begin();
-    });
+    };
+    clock.after(gatherMs, look);
   }
 
   /** Writes the conditions of pods that wait, a few at a time. */

@@ -24,13 +24,16 @@ import type {
   VipUpdateOutcome,
 } from "../../ports/vip-store.ts";
 import { WorldError } from "../../ports/world-error.ts";
-import { floatingIpName } from "../../wire/crd.ts";
+import { floatingIpName, parseFloatingIpName } from "../../wire/crd.ts";
 import { textAt } from "../../wire/json-value.ts";
 import { formatNodeLease, parseNodeLease } from "../../wire/vip-lease.ts";
 import { formatFloatingVip, parseFloatingVip } from "../../wire/vip-objects.ts";
 import { type ApiClient, parseAnswer, segment, type WriteAnswer } from "./api-client.ts";
-import type { Collection } from "./list-pages.ts";
-import { ListWatch, type ListWatchTimes } from "./list-watch.ts";
+import {
+  FollowedObjects,
+  type FollowedObjectsOptions,
+  requireVersion,
+} from "./followed-objects.ts";
 
 /** Namespace of the nodes' leases unless told otherwise: one of their own, so that agents may write no other Lease. */
 export const vipLeaseNamespace = "galaxy-vip";
@@ -70,130 +73,31 @@ export async function ensureNamespace(options: {
   }
 }
 
-/** What a store needs. */
-export type VipStoreOptions = {
-  readonly client: ApiClient;
-  readonly log: Log;
-  readonly times?: ListWatchTimes;
-};
-
-/** How one kind of object is read and written. */
-type KindOfObject<Key extends string, T> = {
-  readonly collection: Collection;
-  readonly keyOf: (value: T) => Key;
-  /** The key of an object, also of one that cannot be understood. */
-  readonly keyOfObject: (object: unknown) => Key | undefined;
-  readonly parse: (object: unknown) => T | undefined;
-};
-
-/**
- * What was last seen of one collection: from its watch, and from the answers to this process's own writes, whichever is later. Never goes
- * back: of an object, no version is shown after a later one.
- */
-class SeenObjects<Key extends string, T extends { readonly version: string }> {
-  readonly watch: ListWatch;
-  readonly #kind: KindOfObject<Key, T>;
-  readonly #log: Log;
-  readonly #values = new Map<Key, T>();
-  /** The version at which an object was last seen, also of one that is gone. */
-  readonly #versions = new Map<Key, bigint>();
-  readonly #listeners = new Set<(key: Key) => void>();
-  /** Keys of the list that is being read, and those that were written meanwhile; undefined between lists. */
-  #listing: Set<Key> | undefined;
-
-  constructor(options: VipStoreOptions, kind: KindOfObject<Key, T>) {
-    this.#kind = kind;
-    this.#log = options.log;
-    this.watch = new ListWatch({
-      client: options.client,
-      log: options.log,
-      collection: kind.collection,
-      ...(options.times === undefined ? {} : { times: options.times }),
-      listener: {
-        listBegins: () => {
-          this.#listing = new Set();
-        },
-        seen: (object) => this.#seen(object, false),
-        deleted: (object) => this.#seen(object, true),
-        listEnds: () => {
-          const listed = this.#listing;
-          this.#listing = undefined;
-          for (const key of [...this.#values.keys()]) {
-            if (listed === undefined || listed.has(key)) continue;
-            this.#values.delete(key);
-            this.#tell(key);
-          }
-        },
-      },
-    });
-  }
-
-  all(): readonly T[] {
-    return [...this.#values.values()];
-  }
-
-  get(key: Key): T | undefined {
-    return this.#values.get(key);
-  }
-
-  listen(listener: (key: Key) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  /** What the answer to a write showed. */
-  put(value: T): void {
-    const key = this.#kind.keyOf(value);
-    this.#listing?.add(key);
-    this.#put(key, value, value.version);
-  }
-
-  #seen(object: unknown, isGone: boolean): void {
-    const key = this.#kind.keyOfObject(object);
-    if (key === undefined) return;
-    if (!isGone) this.#listing?.add(key);
-    const value = isGone ? undefined : this.#kind.parse(object);
-    this.#put(key, value, textAt(object, "metadata", "resourceVersion") ?? "");
-  }
-
-  #put(key: Key, value: T | undefined, versionText: string): void {
-    const version = /^[0-9]+$/.test(versionText) ? BigInt(versionText) : 0n;
-    const before = this.#versions.get(key);
-    if (before !== undefined && version < before) return;
-    if (before === version && value?.version === this.#values.get(key)?.version) return;
-    this.#versions.set(key, version);
-    if (value === undefined) this.#values.delete(key);
-    else this.#values.set(key, value);
-    this.#tell(key);
-  }
-
-  #tell(key: Key): void {
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(key);
-      } catch (error) {
-        this.#log.error("a listener failed; the watch goes on", { key }, error);
-      }
-    }
-  }
-}
-
 /** FloatingVIP objects: `spec` says the address, all else is in `status`, which is replaced as a whole at a version. */
-export class KubernetesVipStore implements VipStore {
+export class KubernetesVipStore extends FollowedObjects<Ip, VipRecord> implements VipStore {
+  protected readonly what = "FloatingVIP";
   readonly #client: ApiClient;
-  readonly #seen: SeenObjects<Ip, VipRecord>;
   readonly #uids = new Map<Ip, string>();
 
-  constructor(options: VipStoreOptions) {
+  constructor(options: FollowedObjectsOptions) {
+    super(options, { path: vipsPath, what: "FloatingVIPs" });
     this.#client = options.client;
-    this.#seen = new SeenObjects<Ip, VipRecord>(options, {
-      collection: { path: vipsPath, what: "FloatingVIPs" },
-      keyOf: ({ ip }) => ip,
-      // The name alone says the address: an object that cannot be understood is shown as none, so that nobody answers for it.
-      keyOfObject: (object) =>
-        parseFloatingVip({ metadata: { name: textAt(object, "metadata", "name") } })?.ip,
-      parse: (object) => this.#parse(object),
-    });
+  }
+
+  protected keyOf({ ip }: VipRecord): Ip {
+    return ip;
+  }
+
+  /** The name alone says the address: an object that cannot be understood is shown as none, so that nobody answers for it. */
+  protected keyOfObject(object: unknown): Ip | undefined {
+    return parseFloatingIpName(textAt(object, "metadata", "name") ?? "");
+  }
+
+  protected parse(object: unknown): VipRecord | undefined {
+    const record = parseFloatingVip(object);
+    const uid = textAt(object, "metadata", "uid");
+    if (record !== undefined && uid !== undefined) this.#uids.set(record.ip, uid);
+    return record;
   }
 
   /** What an event about the address refers to. */
@@ -207,38 +111,6 @@ export class KubernetesVipStore implements VipStore {
     };
   }
 
-  /** Begins to watch; returns at once. */
-  start(): void {
-    this.#seen.watch.start();
-  }
-
-  /** Resolves when all records are read. */
-  whenSynced(): Promise<void> {
-    return this.#seen.watch.whenSynced();
-  }
-
-  /** Ends the watch: nothing is told any more. */
-  stop(): void {
-    this.#seen.watch.stop();
-  }
-
-  /** The state of the watch, for health and metrics. */
-  get watchState(): ListWatch {
-    return this.#seen.watch;
-  }
-
-  all(): readonly VipRecord[] {
-    return this.#seen.all();
-  }
-
-  get(ip: Ip): VipRecord | undefined {
-    return this.#seen.get(ip);
-  }
-
-  watch(listener: (ip: Ip) => void): () => void {
-    return this.#seen.listen(listener);
-  }
-
   async read(ip: Ip): Promise<VipRecord | undefined> {
     const tried = `read FloatingVIP ${ip}`;
     const answer = await this.#client.readJson({
@@ -247,10 +119,7 @@ export class KubernetesVipStore implements VipStore {
       timeLimitMs: recordLimitMs,
       isUrgent: true,
     });
-    if (answer.kind === "missing") return undefined;
-    const record = parseFloatingVip(answer.json);
-    if (record === undefined) throw unreadable(tried, "FloatingVIP", false);
-    return record;
+    return answer.kind === "missing" ? undefined : this.understood(answer.json, tried);
   }
 
   /** Only a record that was granted to nobody: the API server takes no status with a new object. */
@@ -265,7 +134,7 @@ export class KubernetesVipStore implements VipStore {
     if (answer.kind !== "done") {
       throw new WorldError("API_REJECTED", { tried, message: answer.message });
     }
-    return { kind: "written", value: this.#keep(answer.text, tried) };
+    return { kind: "written", value: await this.#slim(this.keep(answer.text, tried)) };
   }
 
   async update(record: VipRecord): Promise<VipUpdateOutcome<VipRecord>> {
@@ -275,7 +144,7 @@ export class KubernetesVipStore implements VipStore {
     const body = formatFloatingVip(record);
     const answer = await this.#write({ method: "PUT", path, body, tried });
     if (answer.kind !== "done") return { kind: answer.kind };
-    return { kind: "written", value: this.#keep(answer.text, tried) };
+    return { kind: "written", value: this.keep(answer.text, tried) };
   }
 
   /** Deletes it at its version, and then takes the finalizer away at the version that this gave it. */
@@ -319,80 +188,65 @@ export class KubernetesVipStore implements VipStore {
     return this.#client.write({ ...request, timeLimitMs: recordLimitMs, isUrgent: true });
   }
 
-  #parse(object: unknown): VipRecord | undefined {
-    const record = parseFloatingVip(object);
-    const uid = textAt(object, "metadata", "uid");
-    if (record !== undefined && uid !== undefined) this.#uids.set(record.ip, uid);
-    return record;
-  }
-
-  #keep(text: string, tried: string): VipRecord {
-    const record = this.#parse(parseAnswer(text, tried, true));
-    if (record === undefined || record.version === "") throw unreadable(tried, "FloatingVIP", true);
-    this.#seen.put(record);
-    return record;
+  /**
+   * Takes the list of who wrote which member out of a new object: keeping that list is more than half of what a write costs the API server,
+   * and once it is gone it stays away. Nobody but these programs writes the object. Without the list the record is as good.
+   * https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields
+   */
+  async #slim(record: VipRecord): Promise<VipRecord> {
+    const tried = `slim FloatingVIP ${record.ip}`;
+    try {
+      const answer = await this.#write({
+        method: "PATCH",
+        path: vipPath(record.ip),
+        body: { metadata: { managedFields: [{}], resourceVersion: record.version } },
+        tried,
+      });
+      return answer.kind === "done" ? this.keep(answer.text, tried) : record;
+    } catch (error) {
+      if (!(error instanceof WorldError)) throw error;
+      return record;
+    }
   }
 }
 
 /** Leases of one namespace, each named after its node. */
-export class KubernetesNodeLeaseStore implements NodeLeaseStore {
+export class KubernetesNodeLeaseStore
+  extends FollowedObjects<string, NodeLease>
+  implements NodeLeaseStore
+{
+  protected readonly what = "lease of a node";
   readonly #client: ApiClient;
   readonly #namespace: string;
-  readonly #seen: SeenObjects<string, NodeLease>;
   #lastRenewalUs = 0;
 
   /** @param options.nodeName only this node's lease is watched; undefined: all */
   constructor(
-    options: VipStoreOptions & {
+    options: FollowedObjectsOptions & {
       readonly namespace: string;
       readonly nodeName?: string | undefined;
     },
   ) {
     const { client, namespace, nodeName } = options;
+    super(options, {
+      path: leasesPath(namespace),
+      what: `Leases of ${namespace}`,
+      ...(nodeName === undefined ? {} : { fieldSelector: `metadata.name=${nodeName}` }),
+    });
     this.#client = client;
     this.#namespace = namespace;
-    this.#seen = new SeenObjects<string, NodeLease>(options, {
-      collection: {
-        path: this.#collectionPath(),
-        what: `Leases of ${namespace}`,
-        ...(nodeName === undefined ? {} : { fieldSelector: `metadata.name=${nodeName}` }),
-      },
-      keyOf: (lease) => lease.nodeName,
-      keyOfObject: (object) => textAt(object, "metadata", "name"),
-      parse: parseNodeLease,
-    });
   }
 
-  /** Begins to watch; returns at once. */
-  start(): void {
-    this.#seen.watch.start();
+  protected keyOf({ nodeName }: NodeLease): string {
+    return nodeName;
   }
 
-  /** Resolves when all leases are read. */
-  whenSynced(): Promise<void> {
-    return this.#seen.watch.whenSynced();
+  protected keyOfObject(object: unknown): string | undefined {
+    return textAt(object, "metadata", "name");
   }
 
-  /** Ends the watch: nothing is told any more. */
-  stop(): void {
-    this.#seen.watch.stop();
-  }
-
-  /** The state of the watch, for health and metrics. */
-  get watchState(): ListWatch {
-    return this.#seen.watch;
-  }
-
-  all(): readonly NodeLease[] {
-    return this.#seen.all();
-  }
-
-  get(nodeName: string): NodeLease | undefined {
-    return this.#seen.get(nodeName);
-  }
-
-  watch(listener: (nodeName: string) => void): () => void {
-    return this.#seen.listen(listener);
+  protected parse(object: unknown): NodeLease | undefined {
+    return parseNodeLease(object);
   }
 
   async read(nodeName: string): Promise<NodeLease | undefined> {
@@ -403,18 +257,14 @@ export class KubernetesNodeLeaseStore implements NodeLeaseStore {
       timeLimitMs: leaseLimitMs,
       isUrgent: true,
     });
-    if (answer.kind === "missing") return undefined;
-    const lease = parseNodeLease(answer.json);
-    // Somebody else's: it must be neither renewed nor replaced.
-    if (lease === undefined) throw unreadable(tried, "lease of a node", false);
-    return lease;
+    return answer.kind === "missing" ? undefined : this.understood(answer.json, tried);
   }
 
   async create(lease: NodeLease): Promise<VipCreateOutcome<NodeLease>> {
     const tried = `create Lease ${this.#namespace}/${lease.nodeName}`;
     const answer = await this.#write({
       method: "POST",
-      path: this.#collectionPath(),
+      path: leasesPath(this.#namespace),
       body: this.#format({ ...lease, version: "" }),
       tried,
     });
@@ -425,7 +275,7 @@ export class KubernetesNodeLeaseStore implements NodeLeaseStore {
         message: `${answer.message}; create namespace ${this.#namespace} for the leases of nodes`,
       });
     }
-    return { kind: "written", value: this.#keep(answer.text, tried) };
+    return { kind: "written", value: this.keep(answer.text, tried) };
   }
 
   /** A patch and not a replacement: the API server makes a Lease that is not there out of the latter. */
@@ -435,7 +285,7 @@ export class KubernetesNodeLeaseStore implements NodeLeaseStore {
     const path = this.#path(lease.nodeName);
     const answer = await this.#write({ method: "PATCH", path, body: this.#format(lease), tried });
     if (answer.kind !== "done") return { kind: answer.kind };
-    return { kind: "written", value: this.#keep(answer.text, tried) };
+    return { kind: "written", value: this.keep(answer.text, tried) };
   }
 
   async remove(lease: NodeLease): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
@@ -471,19 +321,8 @@ export class KubernetesNodeLeaseStore implements NodeLeaseStore {
     return this.#client.write({ ...request, timeLimitMs: leaseLimitMs, isUrgent: true });
   }
 
-  #keep(text: string, tried: string): NodeLease {
-    const lease = parseNodeLease(parseAnswer(text, tried, true));
-    if (lease === undefined || lease.version === "") throw unreadable(tried, "Lease", true);
-    this.#seen.put(lease);
-    return lease;
-  }
-
-  #collectionPath(): string {
-    return `/apis/coordination.k8s.io/v1/namespaces/${segment(this.#namespace)}/leases`;
-  }
-
   #path(nodeName: string): string {
-    return `${this.#collectionPath()}/${segment(nodeName)}`;
+    return `${leasesPath(this.#namespace)}/${segment(nodeName)}`;
   }
 }
 
@@ -493,15 +332,6 @@ function vipPath(ip: Ip): string {
   return `${vipsPath}/${floatingIpName(ip)}`;
 }
 
-function requireVersion(version: string, what: string): void {
-  // An empty version would switch the API server's check off and overwrite whatever is there.
-  if (version === "") throw new TypeError(`the ${what} was never read or written`);
-}
-
-function unreadable(tried: string, what: string, isWrite: boolean): WorldError {
-  return new WorldError("API_UNREADABLE", {
-    tried,
-    message: `the answer is not a ${what}; is there a proxy between us and the API server?`,
-    mayHaveHappened: isWrite,
-  });
+function leasesPath(namespace: string): string {
+  return `/apis/coordination.k8s.io/v1/namespaces/${segment(namespace)}/leases`;
 }
