@@ -32,7 +32,7 @@ import { floatingVipCrd, vipPoolCrd } from "../../wire/vip-objects.ts";
 import type { VipWorld, World, WorldParts } from "./world.ts";
 
 /** Connections of virtual addresses to the API server: fewer than float IPs have, so that a storm of moves leaves it to them. */
-const vipConnections = 32;
+const vipConnections = 64;
 
 /** @throws WorldError KUBECONFIG_UNUSABLE */
 export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
