@@ -131,7 +131,9 @@ export class PodNetworks {
       return planned;
     }
     const { runs } = planned;
-    await this.#ports.states.put(call.containerId, runs);
+    const { synced } = await this.#ports.states.put(call.containerId, runs);
+    // Reservations outlive the machine's power; devices do not, and theirs is written to the disk while they are made.
+    if (runs.some((run) => this.#mayReserve(run))) await synced;
     const results: CniResult[] = [];
     for (const network of planned.networks) {
       const outcome = await this.#addNetwork(call, network, runs);
@@ -142,17 +144,23 @@ export class PodNetworks {
       }
       results.push(outcome);
     }
+    try {
+      await synced;
+    } catch (error) {
+      await this.#undo(call, runs, true);
+      throw error;
+    }
     const networks = planned.networks.map((network, index) => ({
       ...network,
       result: results[index] as CniResult,
     }));
     // Ours keep what they made themselves; others are told what they made.
-    if (runs.some(({ conf }) => !this.#takesAddresses(String(conf["type"])))) {
+    if (!runs.every((run) => this.#isOwn(run))) {
       const complete = runs.map((run) => ({
         ...run,
         result: networks.find((one) => isOf(run, one))?.result,
       }));
-      await this.#ports.states.put(call.containerId, complete);
+      await (await this.#ports.states.put(call.containerId, complete)).synced;
     }
     return { kind: "added", pod, networks };
   }
@@ -405,8 +413,17 @@ export class PodNetworks {
       problems.push(`network ${run.network}: ${answer.message}`);
     }
     if (failed.length === 0) await this.#ports.states.remove(call.containerId);
-    else await this.#ports.states.put(call.containerId, failed);
+    else await (await this.#ports.states.put(call.containerId, failed)).synced;
     return problems;
+  }
+
+  #isOwn({ conf }: PluginRun): boolean {
+    return this.#takesAddresses(String(conf["type"]));
+  }
+
+  /** Whether the plugin may have an IPAM plugin keep something for the pod, or is somebody else's and may do anything. */
+  #mayReserve(run: PluginRun): boolean {
+    return !this.#isOwn(run) || run.conf["ipam"] !== undefined;
   }
 
   #exec(

@@ -2,10 +2,13 @@
 
 import type { PluginRun } from "../core/plugin-run.ts";
 
+/** A state that is in its place, for this process and those after it; `synced` resolves when the end of the machine does not lose it either. */
+export type WrittenState = { readonly synced: Promise<void> };
+
 /** The state of pods: which plugins were run, in order. Every method rejects with a WorldError (`NODE_STATE_FAILED`). */
 export interface PodStateStore {
-  /** Replaces the state as a whole; after it resolved, a crash does not lose it. */
-  put(containerId: string, runs: readonly PluginRun[]): Promise<void>;
+  /** Replaces the state as a whole; after it resolved, the end of the process does not lose it. */
+  put(containerId: string, runs: readonly PluginRun[]): Promise<WrittenState>;
   get(containerId: string): Promise<readonly PluginRun[] | "absent" | "unreadable">;
   /** Container ids with a state, with the time of its writing. */
   all(): Promise<readonly { readonly containerId: string; readonly writtenAtMs: number }[]>;

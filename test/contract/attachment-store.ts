@@ -71,6 +71,20 @@ export function describeAttachmentStore(
       },
     );
 
+    bench("sees what another process put, replaced and removed meanwhile", async (made) => {
+      const { store, again } = made;
+      const record = aRecord("c1");
+      await store.put(record);
+      assert.deepEqual(await store.all(), [record]);
+      await again().put({ ...record, isComplete: true });
+      assert.deepEqual(await store.get(record.id), { ...record, isComplete: true });
+      await again().put(aRecord("c2"));
+      assert.equal((await store.all()).length, 2);
+      await again().remove(record.id);
+      assert.equal(await store.get(record.id), "absent");
+      assert.deepEqual(await store.all(), [aRecord("c2")]);
+    });
+
     bench("removes what is there and what is not", async ({ store }) => {
       const record = aRecord("c1");
       await store.put(record);

@@ -44,7 +44,7 @@ export function describePodStateStore(
         assert.equal(await store.get("c1"), "absent");
         await store.put("c1", [full, plain]);
         await store.put("c2", [plain]);
-        await store.put("c2", []);
+        await (await store.put("c2", [])).synced;
         const [one, two] = (await tested.again().get("c1")) as readonly PluginRun[];
         assert.deepEqual(one, full);
         assert.deepEqual({ ...two }, { ...two, ...plain });

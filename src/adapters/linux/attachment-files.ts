@@ -1,18 +1,28 @@
 // The AttachmentStore port on a folder: a JSON file per attachment, replaced as a whole. It survives the end of every process, and is not
-// synced: what a record describes lives in the kernel and is gone with it when the machine's power goes.
+// synced: what a record describes lives in the kernel and is gone with it when the machine's power goes. What was read or written is
+// remembered, and the file is looked at each time: other processes and people change these files too.
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { readdirSync, readFileSync, statSync, unlink } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { AttachmentRecord } from "../../core/attachment-record.ts";
 import type { AttachmentId } from "../../core/cni-plan.ts";
 import type { AttachmentStore } from "../../ports/attachment-store.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { formatAttachmentRecord, parseAttachmentRecord } from "../../wire/attachment-record.ts";
+import { isMissing, replaceFile } from "./replaced-file.ts";
+
+const unlinkFile = promisify(unlink);
+
+/** What a file held when it was that file. */
+type Known = { readonly stamp: string; readonly record: AttachmentRecord | "unreadable" };
 
 /** Records below a folder of their own. */
 export class AttachmentFiles implements AttachmentStore {
   readonly #folder: string;
+  readonly #known = new Map<string, Known>();
 
   /** @param folder made when it is missing, readable by root alone */
   constructor(folder: string) {
@@ -20,49 +30,73 @@ export class AttachmentFiles implements AttachmentStore {
   }
 
   async put(record: AttachmentRecord): Promise<void> {
-    const path = this.#pathOf(record.id);
+    const name = this.#nameOf(record.id);
+    const path = join(this.#folder, name);
     await this.#try(`write ${path}`, async () => {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      await writeAtomically(path, formatAttachmentRecord(record));
+      const info = await replaceFile({
+        folder: this.#folder,
+        name,
+        unfinishedName: `${name}.${process.pid}.tmp`,
+        text: formatAttachmentRecord(record),
+      });
+      this.#known.set(path, { stamp: stampOf(info), record });
     });
   }
 
   async get(id: AttachmentId): Promise<AttachmentRecord | "absent" | "unreadable"> {
     const path = this.#pathOf(id);
-    const text = await this.#try(`read ${path}`, () => readIfThere(path));
-    if (text === undefined) return "absent";
-    return parseAttachmentRecord(text) ?? "unreadable";
+    return this.#try(`read ${path}`, async () => this.#read(path));
   }
 
   async all(): Promise<readonly AttachmentRecord[]> {
     return this.#try(`read ${this.#folder}`, async () => {
-      const names = await readdir(this.#folder).catch((error: unknown) => {
-        if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-        throw error;
-      });
-      const texts = await Promise.all(
-        names
-          .filter((name) => name.endsWith(".json"))
-          .map((name) => readIfThere(join(this.#folder, name))),
-      );
-      return texts.flatMap((text) => {
-        const record = text === undefined ? undefined : parseAttachmentRecord(text);
-        return record === undefined ? [] : [record];
-      });
+      const records: AttachmentRecord[] = [];
+      const paths = new Set(namesIn(this.#folder).map((name) => join(this.#folder, name)));
+      for (const path of paths) {
+        const record = this.#read(path);
+        if (typeof record !== "string") records.push(record);
+      }
+      for (const path of this.#known.keys()) if (!paths.has(path)) this.#known.delete(path);
+      return records;
     });
   }
 
   async remove(id: AttachmentId): Promise<void> {
     const path = this.#pathOf(id);
-    await this.#try(`remove ${path}`, () => rm(path, { force: true }));
+    await this.#try(`remove ${path}`, async () => {
+      await unlinkFile(path).catch((error: unknown) => {
+        if (!isMissing(error)) throw error;
+      });
+      this.#known.delete(path);
+    });
+  }
+
+  #read(path: string): AttachmentRecord | "absent" | "unreadable" {
+    const info = statSync(path, { throwIfNoEntry: false });
+    if (info === undefined) {
+      this.#known.delete(path);
+      return "absent";
+    }
+    const stamp = stampOf(info);
+    const known = this.#known.get(path);
+    if (known?.stamp === stamp) return known.record;
+    const text = readIfThere(path);
+    if (text === undefined) return "absent";
+    const record = parseAttachmentRecord(text) ?? "unreadable";
+    this.#known.set(path, { stamp, record });
+    return record;
+  }
+
+  #pathOf(id: AttachmentId): string {
+    return join(this.#folder, this.#nameOf(id));
   }
 
   /** By a hash of everything that tells attachments apart: names of networks and interfaces may hold what file names may not. */
-  #pathOf(id: AttachmentId): string {
+  #nameOf(id: AttachmentId): string {
     const key = JSON.stringify([id.containerId, id.network, id.ifName]);
     const hash = createHash("sha256").update(key).digest("hex").slice(0, 16);
     const readable = id.containerId.replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 64);
-    return join(this.#folder, `${readable}-${hash}.json`);
+    return `${readable}-${hash}.json`;
   }
 
   async #try<T>(tried: string, action: () => Promise<T>): Promise<T> {
@@ -78,18 +112,25 @@ export class AttachmentFiles implements AttachmentStore {
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+function namesIn(folder: string): string[] {
   try {
-    return await readFile(path, "utf8");
+    return readdirSync(folder).filter((name) => name.endsWith(".json"));
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (isMissing(error)) return [];
     throw error;
   }
 }
 
-/** Nobody ever reads half of it, and after the end of this process it is the old or the new text. */
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}.tmp`;
-  await writeFile(unfinished, text, { mode: 0o600 });
-  await rename(unfinished, path);
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Every replacement is another file, and an editor that writes into the same one changes its time. */
+function stampOf({ ino, size, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs}`;
 }

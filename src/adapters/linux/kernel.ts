@@ -8,6 +8,7 @@ import { LinuxHostNetwork } from "./host-network.ts";
 import { NetlinkHostNetwork } from "./netlink-host-network.ts";
 import { PacketAnnouncer } from "./packet-announcer.ts";
 import { SysfsFunctions } from "./sysfs-functions.ts";
+import type { SystemCalls } from "./system-calls.ts";
 import { loadSystemCalls } from "./system-calls.ts";
 
 /** The two ports to the kernel's network. */
@@ -16,6 +17,8 @@ export type Kernel = {
   readonly announcer: Announcer;
   /** How: for the log. */
   readonly access: "netlink" | "iproute2";
+  /** Undefined with iproute2. */
+  readonly calls: SystemCalls | undefined;
 };
 
 /**
@@ -35,9 +38,10 @@ export async function openKernel(options: { readonly hostNetns?: string } = {}):
     );
     if (isUsable) {
       const announcer = new PacketAnnouncer(calls, options);
-      return { network: withFunctions(network), announcer, access: "netlink" };
+      return { network: withFunctions(network), announcer, access: "netlink", calls };
     }
   }
   const announcer = new KernelAnnouncer(options);
-  return { network: withFunctions(new LinuxHostNetwork(options)), announcer, access: "iproute2" };
+  const network = withFunctions(new LinuxHostNetwork(options));
+  return { network, announcer, access: "iproute2", calls: undefined };
 }

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { WorldError } from "../../ports/world-error.ts";
 import { SocketNodeLocks } from "./node-locks.ts";
+import { loadSystemCalls } from "./system-calls.ts";
 
 const waitMs = 60_000;
 
@@ -74,5 +75,41 @@ test("who waits too long is told that the node is busy; a process that is killed
     assert.equal(await waiting, "mine");
   } finally {
     child.kill("SIGKILL");
+  }
+});
+
+test("a lock taken with system calls and one taken with Node's server exclude each other", async (t) => {
+  const calls = await loadSystemCalls();
+  if (calls === undefined) return t.skip("koffi has no library for this machine");
+  const scope = `test ${process.pid} both`;
+  // Two stores are what two processes are: they do not wait for each other in memory.
+  const all = [
+    new SocketNodeLocks(scope),
+    new SocketNodeLocks(scope, calls),
+    new SocketNodeLocks(scope, calls),
+  ];
+  for (const holder of all) {
+    const { promise: held, resolve: release } = Promise.withResolvers<void>();
+    const { promise: isIn, resolve: enter } = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const first = holder.withLock("a", waitMs, async () => {
+      enter();
+      await held;
+      order.push("first");
+    });
+    await isIn;
+    const others = all.filter((one) => one !== holder);
+    await Promise.all(
+      others.map((one) =>
+        assert.rejects(
+          one.withLock("a", 30, async () => {}),
+          /held it for 30 ms/,
+        ),
+      ),
+    );
+    const behind = others.map((one) => one.withLock("a", waitMs, async () => order.push("behind")));
+    release();
+    await Promise.all([first, ...behind]);
+    assert.deepEqual(order, ["first", "behind", "behind"]);
   }
 });

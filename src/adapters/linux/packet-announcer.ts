@@ -87,7 +87,7 @@ export class PacketAnnouncer implements Announcer {
         }
       }
     } finally {
-      this.#calls.close(packets);
+      this.#calls.closeSlowly(packets);
     }
   }
 }

@@ -1,14 +1,15 @@
 // The PodStateStore port on the Go daemon's folder and file form: `/var/lib/cni/galaxy/<container id>`, a JSON list of plugins.
 
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { CniResult } from "../../core/cni-result.ts";
 import type { PluginRun } from "../../core/plugin-run.ts";
-import type { PodStateStore } from "../../ports/pod-networks.ts";
+import type { PodStateStore, WrittenState } from "../../ports/pod-networks.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { formatCniResult, parseCniResult } from "../../wire/cni.ts";
 import type { PluginState } from "../../wire/node-config.ts";
 import { parsePodState } from "../../wire/node-config.ts";
+import { isMissing, replaceAndSyncFile } from "./replaced-file.ts";
 
 /** States below a folder. */
 export class PodStateFiles implements PodStateStore {
@@ -18,7 +19,7 @@ export class PodStateFiles implements PodStateStore {
     this.#folder = folder;
   }
 
-  async put(containerId: string, runs: readonly PluginRun[]): Promise<void> {
+  async put(containerId: string, runs: readonly PluginRun[]): Promise<WrittenState> {
     const path = this.#pathOf(containerId);
     const states = runs.map(
       ({ network, args, conf, ifName, netns, path: folders, result }): PluginState => ({
@@ -31,19 +32,20 @@ export class PodStateFiles implements PodStateStore {
         Result: result === undefined ? undefined : formatCniResult(result, "1.1.0"),
       }),
     );
-    await this.#try(`write ${path}`, async () => {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      // A name that no container has: container ids do not begin with a dot.
-      const unfinished = join(this.#folder, `.${containerId}.${process.pid}.tmp`);
-      const file = await open(unfinished, "w", 0o600);
-      try {
-        await file.writeFile(JSON.stringify(states));
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      await rename(unfinished, path);
-    });
+    const tried = `write ${path}`;
+    const { synced } = await this.#try(tried, () =>
+      replaceAndSyncFile({
+        folder: this.#folder,
+        name: containerId,
+        // A name that no container has: container ids do not begin with a dot.
+        unfinishedName: `.${containerId}.${process.pid}.tmp`,
+        text: JSON.stringify(states),
+      }),
+    );
+    const settled = this.#try(tried, () => synced);
+    // Who does not wait for it does not want to know.
+    settled.catch(() => {});
+    return { synced: settled };
   }
 
   async get(containerId: string): Promise<readonly PluginRun[] | "absent" | "unreadable"> {
@@ -120,8 +122,4 @@ function readResult(json: unknown): CniResult | undefined {
   const result = parseCniResult(json);
   // Plugins do without it as they do for a state that the Go daemon wrote.
   return "kind" in result ? undefined : result;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

@@ -2,12 +2,15 @@
 // library is missing or does not fit, there are none, and iproute2 does the work.
 
 import { closeSync, openSync } from "node:fs";
+import { constants } from "node:os";
 import { getSystemErrorMessage } from "node:util";
 
 /** Numbers of linux/socket.h and its neighbours, the same on every architecture that Node runs on. */
 export const socketNumbers = {
+  unix: 1,
   netlink: 16,
   packet: 17,
+  stream: 1,
   raw: 3,
   closeOnExec: 0o2000000,
   routes: 0,
@@ -19,8 +22,14 @@ export const socketNumbers = {
 
 const newNetworkNamespace = 0x40000000;
 
-/** Sends at once. Node has four threads for everything that blocks, and one is left to files: a send may wait for the kernel's lock. */
-const sendsAtOnce = 3;
+/**
+ * Sends at once. Node has four threads for everything that blocks: a send may wait for the kernel's lock, one is for closing, and one is left
+ * to files.
+ */
+const sendsAtOnce = 2;
+
+/** As many as wait for a lock at a time; the kernel has its own limit. */
+const backlog = 4096;
 
 type AsyncSend = (
   socket: number,
@@ -29,6 +38,7 @@ type AsyncSend = (
   flags: number,
   done: (error: unknown, sent: number) => void,
 ) => void;
+type AsyncClose = (socket: number, done: (error: unknown) => void) => void;
 
 /** System calls of this process. Failures are thrown as Errors with the kernel's reason. */
 export type SystemCalls = {
@@ -43,7 +53,14 @@ export type SystemCalls = {
   sendFrame(socket: number, frame: Uint8Array, device: number): void;
   /** What is in the socket's queue already; never waits. @returns the number of bytes */
   receive(socket: number, into: Uint8Array): number;
+  /**
+   * A listening unix socket with that abstract name (unix(7)); undefined when somebody has it. Nobody accepts: who connects is told by the end
+   * of the connection that it was closed.
+   */
+  holdName(name: string): number | undefined;
   close(socket: number): void;
+  /** Closes a packet socket, in another thread: the kernel first waits until no processor is using it, which is ten milliseconds. */
+  closeSlowly(socket: number): void;
   /**
    * Runs the action with this thread in another network namespace. The action must not wait for anything: the thread is the program's
    * only one, and everything else it did meanwhile would happen there. Sockets that it opens stay in that namespace, and files
@@ -71,6 +88,8 @@ export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
   const recv = library.func("int64_t recv(int, _Out_ uint8_t *, uint64_t, int)");
   const setns = library.func("int setns(int, int)");
   const close = library.func("int close(int)");
+  const bind = library.func("int bind(int, const void *, uint32_t)");
+  const listen = library.func("int listen(int, int)");
   const asked = (what: string, result: unknown): number => {
     const value = Number(result);
     if (value >= 0) return value;
@@ -87,6 +106,13 @@ export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
     const next = waiting.shift();
     if (next === undefined) underWay -= 1;
     else next();
+  };
+  const toClose: number[] = [];
+  let isClosing = false;
+  const closeNext = (): void => {
+    const next = toClose.shift();
+    isClosing = next !== undefined;
+    if (next !== undefined) (close.async as AsyncClose)(next, closeNext);
   };
   return {
     openSocket: (family, type, protocol) =>
@@ -118,8 +144,26 @@ export async function loadSystemCalls(): Promise<SystemCalls | undefined> {
       asked("sendto", sendto(fd, frame, frame.length, 0, address, address.length));
     },
     receive: (fd, into) => asked("recv", recv(fd, into, into.length, socketNumbers.dontWait)),
+    holdName: (name) => {
+      const { unix, stream, closeOnExec } = socketNumbers;
+      const fd = asked("socket", socket(unix, stream | closeOnExec, 0));
+      const address = Buffer.from(`\0\0\0${name}`, "utf8");
+      address.writeUInt16LE(unix, 0);
+      if (bind(fd, address, address.length) === 0) {
+        asked("listen", listen(fd, backlog));
+        return fd;
+      }
+      const errno = koffi.errno();
+      close(fd);
+      if (errno === constants.errno.EADDRINUSE) return undefined;
+      throw new Error(`bind: ${getSystemErrorMessage(-errno)}`);
+    },
     close: (fd) => {
       close(fd);
+    },
+    closeSlowly: (fd) => {
+      toClose.push(fd);
+      if (!isClosing) closeNext();
     },
     inNamespace: (netns, action) => {
       const there = openSync(netns, "r");

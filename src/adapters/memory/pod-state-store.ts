@@ -2,7 +2,7 @@
 
 import type { PluginRun } from "../../core/plugin-run.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { PodStateStore } from "../../ports/pod-networks.ts";
+import type { PodStateStore, WrittenState } from "../../ports/pod-networks.ts";
 
 /** States that last as long as the object. */
 export class MemoryPodStateStore implements PodStateStore {
@@ -13,9 +13,10 @@ export class MemoryPodStateStore implements PodStateStore {
     this.#clock = clock;
   }
 
-  async put(containerId: string, runs: readonly PluginRun[]): Promise<void> {
+  async put(containerId: string, runs: readonly PluginRun[]): Promise<WrittenState> {
     const state = { text: JSON.stringify(runs), writtenAtMs: this.#clock.nowMs() };
     this.#states.set(containerId, state);
+    return { synced: Promise.resolve() };
   }
 
   async get(containerId: string): Promise<readonly PluginRun[] | "absent" | "unreadable"> {

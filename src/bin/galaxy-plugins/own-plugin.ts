@@ -21,13 +21,13 @@ const purposes: Readonly<Record<OwnPlugin, string>> = {
 /** Runs a plugin once and sets the process's exit code. */
 export async function runOwnPlugin(plugin: OwnPlugin): Promise<void> {
   const folder = process.env.GALAXY_STATE_DIR ?? "/var/lib/cni/galaxy/attachments";
-  const { announcer, network } = await openKernel();
+  const { announcer, network, calls } = await openKernel();
   const plugins = new OwnPlugins(
     {
       network,
       announcer,
       store: new AttachmentFiles(folder),
-      locks: new SocketNodeLocks(folder),
+      locks: new SocketNodeLocks(folder, calls),
       clock: new SystemClock(),
       log: new StderrLog(),
     },

@@ -67,9 +67,9 @@ export async function openNodeWorld(
   });
   const clock = new SystemClock();
   const attachments = join(options.stateFolder, "attachments");
-  const locks = new SocketNodeLocks(attachments);
   const host = options.hostNetns === "" ? {} : { hostNetns: options.hostNetns };
-  const { access, announcer, network } = await openKernel(host);
+  const { access, announcer, network, calls } = await openKernel(host);
+  const locks = new SocketNodeLocks(attachments, calls);
   log.info("the kernel's network is reached", { over: access });
   const ports: NodePorts = {
     network,
