@@ -7,11 +7,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { floatingIpCrd, historyCrd, poolCrd } from "../src/wire/crd.ts";
+import { quotaCrd } from "../src/wire/quota.ts";
 import { floatingVipCrd, vipPoolCrd } from "../src/wire/vip-objects.ts";
 
 /** The text of each manifest by the name of its file. */
 export function crdManifests(): ReadonlyMap<string, string> {
-  const all = [floatingIpCrd, poolCrd, historyCrd, floatingVipCrd, vipPoolCrd];
+  const all = [floatingIpCrd, poolCrd, quotaCrd, historyCrd, floatingVipCrd, vipPoolCrd];
   return new Map(
     all.map((crd) => {
       const plural = crd.spec.names.plural;

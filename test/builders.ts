@@ -12,6 +12,7 @@ import {
   parseIpRange,
 } from "../src/core/ip-range.ts";
 import { builtInWorkload, type Owner, type PodId, type WorkloadRef } from "../src/core/owner.ts";
+import type { QuotaFacts } from "../src/core/quota.ts";
 import { policyInForce } from "../src/core/release-policy.ts";
 import type { PodSubnet } from "../src/core/subnets.ts";
 
@@ -179,6 +180,11 @@ export function aPool(wanted: Partial<PoolFacts> = {}): PoolFacts {
     version: "",
     ...wanted,
   };
+}
+
+/** The FloatingIPQuota `quota1` of 10 addresses for every namespace that no other names, not yet written. */
+export function aQuota(wanted: Partial<QuotaFacts> = {}): QuotaFacts {
+  return { name: "quota1", uid: "", namespaces: [], limit: 10, version: "", ...wanted };
 }
 
 /** The first two entries of {@link conf7}. */

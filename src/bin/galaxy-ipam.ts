@@ -43,6 +43,14 @@ const queueCapacity = 200_000;
 /** Changes of a second or two are written down together; so much is lost when the process is killed. */
 const historySettings = { flushMs: 2_000, retryMs: 5_000, mostWaiting: 50_000 };
 
+/** Ages by which reserved addresses without a pod are counted, in milliseconds. */
+const idleAges = [
+  ["all", 0],
+  ["1d", 86_400_000],
+  ["7d", 604_800_000],
+  ["30d", 2_592_000_000],
+] as const;
+
 /** Pause between attempts to start on an API server that does not answer. */
 const startRetryMs = 2_000;
 
@@ -163,9 +171,9 @@ async function serve(parts: {
       stream.configurationChanged();
     },
   });
-  const { store, pools, cluster, binder, events, leadership } = world;
+  const { store, pools, quotas, cluster, binder, events, leadership } = world;
   const service = new IpamService(
-    { store, pools, cluster, binder, events, clock, leadership, log, metrics },
+    { store, pools, quotas, cluster, binder, events, clock, leadership, log, metrics },
     {
       holdMs: flags.holdMs,
       reuseDelayMs: flags.reuseDelayMs,
@@ -216,6 +224,21 @@ async function serve(parts: {
   metrics.addGauges({
     usage: () => service.allocator.view.usage(),
     reclaimQueueLength: () => service.reclaim.queueLength,
+    idle: () => ({
+      bySubnet: idleAges.flatMap(([age, ms]) => {
+        const usages = service.allocator.view.usage();
+        const counts = service.idle.countBySubnet(ms);
+        return usages.map((usage, index) => ({ usage, age, count: counts[index] ?? 0 }));
+      }),
+      byPool: service.idle.countByPool(),
+    }),
+    quotas: () =>
+      service.quotaAdmin.namespaces().map((look) => ({
+        quota: look.quota.name,
+        namespace: look.namespace,
+        limit: look.quota.limit,
+        used: look.recordedCount + look.promisedCount,
+      })),
     isLeader: () => leadership.isLeader(),
     isConfigValid: () => service.reconfigure.status.problems.length === 0,
     watchStaleness: () => {

@@ -30,6 +30,27 @@ export type Allocation = {
   readonly version: string;
 };
 
+/** What is known of the time that an address is reserved without a pod. */
+export type IdleFields = {
+  readonly reserveTtl?: ReserveTtl | undefined;
+  readonly idleSinceMs?: number | undefined;
+  readonly idleWarnedMs?: number | undefined;
+};
+
+/** The allocation with what is known of that; itself when nothing is, because nearly all of a million records have none of it. */
+export function withIdleFields(allocation: Allocation, fields: IdleFields): Allocation {
+  const { reserveTtl, idleSinceMs, idleWarnedMs } = fields;
+  if (reserveTtl === undefined && idleSinceMs === undefined && idleWarnedMs === undefined) {
+    return allocation;
+  }
+  return {
+    ...allocation,
+    ...(reserveTtl === undefined ? {} : { reserveTtl }),
+    ...(idleSinceMs === undefined ? {} : { idleSinceMs }),
+    ...(idleWarnedMs === undefined ? {} : { idleWarnedMs }),
+  };
+}
+
 /**
  * What an operator sees.
  * - `Bound`: a pod has it; `Reserved`: kept for a pod name, workload or pool; `Admin`: taken out of allocation

@@ -221,6 +221,8 @@ export function explainAddress(facts: {
   readonly releasedAtMs: number | undefined;
   /** What would become of it without its pod; undefined when that is not the question. */
   readonly withoutPod: ReclaimDecision | undefined;
+  /** Since when no pod has it, and what follows; undefined when a pod has it, or nothing is known. */
+  readonly idleReason?: string | undefined;
 }): readonly string[] {
   const { allocation, withoutPod } = facts;
   if (allocation === undefined) {
@@ -254,6 +256,7 @@ export function explainAddress(facts: {
     );
   }
   if (withoutPod !== undefined) reasons.push(`without its pod ${describeReclaim(withoutPod)}`);
+  if (facts.idleReason !== undefined) reasons.push(facts.idleReason);
   if (!facts.isConfigured) {
     reasons.push("the configuration does not list it any more: it is not handed out again");
   }

@@ -81,8 +81,8 @@ export type WorkloadState =
       readonly replicas: number | undefined;
       /** Addresses that a Deployment has beside those of its replicas, for rolling updates; none by default. */
       readonly surgeAddresses?: number;
-      /** What its pod template says of {@link PodFacts.reserveTtl}; absent when no template is known. */
-      readonly reserveTtl?: ReserveTtl | "none";
+      /** What its pod template says of {@link PodFacts.reserveTtl}; absent when it says nothing, or when no template is known: of custom kinds. */
+      readonly reserveTtl?: ReserveTtl;
       /** First ordinal (`spec.ordinals.start` of a StatefulSet); 0 otherwise. */
       readonly firstOrdinal: number;
       /** Why a rolling update of it waits for ever with a fixed set of addresses; undefined when it does not. */

@@ -1,8 +1,8 @@
 // The one writer of the address space: memory and store change here and nowhere else. It decides nothing about policies; it makes sure
 // that memory says "taken" before the store does, and "free" only after it (docs/design/allocation.md, eight rules).
 
-import type { Allocation } from "../core/allocation.ts";
-import { isBound } from "../core/allocation.ts";
+import type { Allocation, IdleFields } from "../core/allocation.ts";
+import { isBound, withIdleFields } from "../core/allocation.ts";
 import type { EntryPhase, Hold, ListedView } from "../core/allocation-table.ts";
 import { AllocationTable } from "../core/allocation-table.ts";
 import type { PlannedAddress } from "../core/decide-filter.ts";
@@ -40,7 +40,12 @@ export type TakeRequest = {
   readonly reserveTtl?: ReserveTtl | undefined;
   readonly podUid: string;
   readonly nodeName: string;
+  /** What a record that was lost said besides, and says again: when it was given, for example. */
+  readonly asRecorded?: Partial<Omit<Allocation, TakenField>>;
 };
+
+/** Fields of a record that follow from what is asked for and from what is there. */
+type TakenField = "ip" | "owner" | "policy" | "podUid" | "nodeName" | "isDraining" | "version";
 
 /** `lost`: an address turned out to be somebody else's, or is being changed; nothing was taken, decide again. */
 export type TakeOutcome =
@@ -427,7 +432,7 @@ export class Allocator {
     const steps: Step[] = [];
     for (const { ip } of request.addresses) {
       const before = this.#table.get(ip);
-      const next: Allocation = {
+      const bare: Allocation = {
         ip,
         owner: request.owner,
         policy: request.policy,
@@ -436,10 +441,14 @@ export class Allocator {
         podUid: request.podUid,
         updatedAtMs: nowMs,
         isDraining: request.podUid !== "" && !this.#table.topology.isConfigured(ip),
-        ...(request.reserveTtl === undefined ? {} : { reserveTtl: request.reserveTtl }),
-        ...(request.podUid === "" && request.owner.kind !== "admin" ? { idleSinceMs: nowMs } : {}),
         version: before?.version ?? "",
       };
+      const isReserved = request.podUid === "" && request.owner.kind !== "admin";
+      const known = withIdleFields(bare, {
+        reserveTtl: request.reserveTtl,
+        idleSinceMs: isReserved ? nowMs : undefined,
+      });
+      const next = request.asRecorded === undefined ? known : { ...known, ...request.asRecorded };
       steps.push({ next, before, origin: this.#table.originOf(ip) });
       this.#table.put(next, "writing");
     }
@@ -671,7 +680,7 @@ export class Allocator {
     if (this.#table.get(ip) !== allocation || (phase !== "idle" && phase !== "lost"))
       return "changed";
     if (this.#isKeptFromPod(ip, to.podUid)) return "changed";
-    const next: Allocation = {
+    const bare: Allocation = {
       ip,
       owner,
       policy: to.policy,
@@ -685,10 +694,12 @@ export class Allocator {
       podUid: to.podUid,
       updatedAtMs: to.keepsItsTime === true ? allocation.updatedAtMs : this.#ports.clock.nowMs(),
       isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
-      ...(allocation.reserveTtl === undefined ? {} : { reserveTtl: allocation.reserveTtl }),
-      ...(to.podUid === "" ? idleFieldsOf(allocation, to.idle, this.#ports.clock.nowMs()) : {}),
       version: allocation.version,
     };
+    const next = withIdleFields(bare, {
+      reserveTtl: allocation.reserveTtl,
+      ...(to.podUid === "" ? idleFieldsOf(allocation, to.idle, this.#ports.clock.nowMs()) : {}),
+    });
     if (phase === "idle" && to.idle === undefined && sameRecord(allocation, next)) return "done";
     this.#table.setPhase(ip, "writing");
     const write = this.#beginWrite(ip, allocation);
@@ -980,25 +991,15 @@ function isWriting(phase: EntryPhase | undefined): boolean {
   return phase === "writing" || phase === "leaving";
 }
 
-/** Fields of a reserved address: since when no pod has it, and when its owner was told. */
+/** Since when no pod has a reserved address, and when its owner was told. */
 function idleFieldsOf(
   before: Allocation,
   wanted: { readonly sinceMs: number; readonly warnedMs: number | undefined } | undefined,
   nowMs: number,
-): Pick<Allocation, "idleSinceMs" | "idleWarnedMs"> {
-  if (wanted !== undefined) {
-    const { sinceMs, warnedMs } = wanted;
-    return {
-      idleSinceMs: sinceMs,
-      ...(warnedMs === undefined ? {} : { idleWarnedMs: warnedMs }),
-    };
-  }
+): IdleFields {
+  if (wanted !== undefined) return { idleSinceMs: wanted.sinceMs, idleWarnedMs: wanted.warnedMs };
   if (isBound(before)) return { idleSinceMs: nowMs };
-  const { idleSinceMs, idleWarnedMs } = before;
-  return {
-    ...(idleSinceMs === undefined ? {} : { idleSinceMs }),
-    ...(idleWarnedMs === undefined ? {} : { idleWarnedMs }),
-  };
+  return { idleSinceMs: before.idleSinceMs, idleWarnedMs: before.idleWarnedMs };
 }
 
 /**

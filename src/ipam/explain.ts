@@ -11,6 +11,8 @@ import type { PodFacts, WorkloadState } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
 import { familyOf } from "../core/ip.ts";
 import type { PodId, WorkloadRef } from "../core/owner.ts";
+import type { QuotaFacts } from "../core/quota.ts";
+import { quotaInForce } from "../core/quota.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ClusterView } from "../ports/cluster-view.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
@@ -22,6 +24,10 @@ export type ExplainPorts = {
   readonly allocator: Allocator;
   readonly cluster: ClusterView;
   readonly pools: PoolStore;
+  /** Quotas as last seen. */
+  readonly quotas: () => readonly QuotaFacts[];
+  /** Why a reserved address will or will not be released because no pod uses it; undefined for others. */
+  readonly idleReason: (allocation: Allocation) => string | undefined;
   readonly clock: Clock;
 };
 
@@ -86,6 +92,7 @@ export class Explain {
     const concernsPod = owner?.kind === "pod" || owner?.kind === "workload";
     return explainAddress({
       allocation,
+      idleReason: allocation === undefined ? undefined : this.#ports.idleReason(allocation),
       isHeld: view.heldBy(ip) !== undefined,
       isConfigured: view.topology.isConfigured(ip),
       podStatus,
@@ -153,7 +160,8 @@ export class Explain {
         : poolInForce(pools.all().filter((pool) => pool.name === pod.pool));
     const workloadState =
       pod.policy === "pod-delete" ? ({ kind: "gone" } as const) : await this.#stateOf(workload);
-    return { pod, workload, workloadState, poolObject };
+    const quota = quotaInForce(this.#ports.quotas(), pod.id.namespace);
+    return { pod, workload, workloadState, poolObject, quota };
   }
 
   async #stateOf(workload: WorkloadRef | undefined): Promise<WorkloadState> {

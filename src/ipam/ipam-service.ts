@@ -10,13 +10,16 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { PodBinder } from "../ports/pod-binder.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
+import type { QuotaStore } from "../ports/quota-store.ts";
 import { Admin } from "./admin.ts";
 import { Allocator } from "./allocator.ts";
 import { Check } from "./check.ts";
 import { Explain } from "./explain.ts";
+import { IdleAddresses } from "./idle-addresses.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { PoolAdmin } from "./pool-admin.ts";
 import { Pools } from "./pools.ts";
+import { QuotaAdmin } from "./quota-admin.ts";
 import { Reclaim } from "./reclaim.ts";
 import type { Configuration } from "./reconfigure.ts";
 import { Reconfigure } from "./reconfigure.ts";
@@ -26,6 +29,8 @@ import { Scheduling } from "./scheduling.ts";
 export type IpamPorts = {
   readonly store: AllocationStore;
   readonly pools: PoolStore;
+  /** Left out where namespaces have no quotas. */
+  readonly quotas?: QuotaStore;
   readonly cluster: ClusterView;
   readonly binder: PodBinder;
   readonly events: EventRecorder;
@@ -64,6 +69,8 @@ export class IpamService {
   readonly reconfigure: Reconfigure;
   readonly admin: Admin;
   readonly poolAdmin: PoolAdmin;
+  readonly quotaAdmin: QuotaAdmin;
+  readonly idle: IdleAddresses;
   readonly explain: Explain;
   readonly check: Check;
   readonly #ports: IpamPorts;
@@ -94,8 +101,27 @@ export class IpamService {
       settings.poolNamespace,
     );
     this.reconfigure = new Reconfigure({ allocator, events, log, metrics });
+    this.quotaAdmin = new QuotaAdmin({ allocator, quotas: ports.quotas, clock, log });
+    this.idle = new IdleAddresses({
+      allocator,
+      podQueue,
+      cluster,
+      pools: ports.pools,
+      events,
+      clock,
+      log,
+      metrics,
+    });
+    const quotas = () => ports.quotas?.all() ?? [];
     this.explain = new Explain(
-      { allocator, cluster, pools: ports.pools, clock },
+      {
+        allocator,
+        cluster,
+        pools: ports.pools,
+        quotas,
+        idleReason: (allocation) => this.idle.reasonOf(allocation),
+        clock,
+      },
       { reuseDelayMs: settings.reuseDelayMs },
     );
     this.check = new Check({
@@ -114,6 +140,7 @@ export class IpamService {
         podQueue,
         cluster,
         pools: ports.pools,
+        quotas,
         binder: ports.binder,
         events,
         clock,
@@ -252,6 +279,7 @@ export class IpamService {
     if (term !== this.#term) return;
     this.reclaim.start();
     this.pools.start();
+    this.idle.start();
     this.#phase = "leading";
     this.#ports.log.info("leading", { records: this.allocator.view.size });
     this.#resync(term);
@@ -263,7 +291,7 @@ export class IpamService {
     this.#phase = "following";
     this.allocator.follow();
     this.#cancelTimer();
-    await Promise.all([this.reclaim.stop(), this.pools.stop()]);
+    await Promise.all([this.reclaim.stop(), this.pools.stop(), this.idle.stop()]);
   }
 
   /** How much of the cluster is known. */
@@ -326,6 +354,7 @@ export class IpamService {
       .catch(warn)
       .then(() => this.reclaim.resync())
       .catch(warn)
+      .then(() => this.idle.look())
       .finally(again);
   }
 }

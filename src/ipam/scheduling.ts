@@ -21,6 +21,8 @@ import type { Ip } from "../core/ip.ts";
 import { ipToNumber } from "../core/ip.ts";
 import type { Owner, PodId, WorkloadRef } from "../core/owner.ts";
 import { podIdText, podsAreInterchangeable, workloadIdText } from "../core/owner.ts";
+import type { QuotaFacts } from "../core/quota.ts";
+import { quotaInForce } from "../core/quota.ts";
 import type { IpInfo, Topology, Zone } from "../core/subnets.ts";
 import { viewWithoutPods } from "../core/view-without-pods.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -41,6 +43,8 @@ export type SchedulingPorts = {
   readonly podQueue: KeyedQueue;
   readonly cluster: ClusterView;
   readonly pools: PoolStore;
+  /** Quotas as last seen. */
+  readonly quotas: () => readonly QuotaFacts[];
   readonly binder: PodBinder;
   readonly events: EventRecorder;
   readonly clock: Clock;
@@ -374,6 +378,7 @@ export class Scheduling {
         addresses: decision.addresses,
         owner: ownerOfPod(context),
         policy: pod.policy,
+        reserveTtl: pod.reserveTtl,
         podUid: pod.uid,
         nodeName,
       });
@@ -402,6 +407,7 @@ export class Scheduling {
         );
       }
       await this.#giveBack(pod.id, decision.surplus);
+      this.#reportWarnings(pod);
       return { kind: "bound" };
     }
     return this.#refuse(
@@ -555,7 +561,9 @@ export class Scheduling {
       pod.pool === undefined
         ? undefined
         : poolInForce(pools.all().filter((pool) => pool.name === pod.pool));
-    return { pod, workload, workloadState: await this.#stateOf(pod, workload), poolObject };
+    const workloadState = await this.#stateOf(pod, workload);
+    const quota = quotaInForce(this.#ports.quotas(), pod.id.namespace);
+    return { pod, workload, workloadState, poolObject, quota };
   }
 
   /** Only the policies that promise something ask about the workload. */
@@ -612,6 +620,25 @@ export class Scheduling {
     return { kind: "refused", error };
   }
 
+  /** What is wrong with the pod's annotations and no reason to refuse it. */
+  #reportWarnings(pod: PodFacts): void {
+    for (const warning of pod.warnings ?? []) {
+      this.#ports.metrics.count("bad_input", { input: "annotation" });
+      this.#ports.events.record({
+        about: {
+          apiVersion: "v1",
+          kind: "Pod",
+          namespace: pod.id.namespace,
+          name: pod.id.name,
+          uid: pod.uid,
+        },
+        type: "Warning",
+        reason: "FloatingIPAnnotation",
+        message: `pod ${podIdText(pod.id)}: ${warning}`,
+      });
+    }
+  }
+
   /** Says a refusal where an operator looks: on the pod, and for a rollout that waits for ever on the workload too. */
   #reportRefusal(context: PodContext, refusal: Refusal): void {
     const { events, metrics } = this.#ports;
@@ -628,6 +655,7 @@ export class Scheduling {
     if (
       refusal.because === "annotation" ||
       refusal.because === "policy unsupported" ||
+      refusal.because === "quota reached" ||
       refusal.because === "ranges with policy"
     ) {
       events.record({
@@ -664,7 +692,11 @@ export class Scheduling {
 /** Whether the pod would pass if addresses of others were given back. */
 function lacksAddresses(decision: FilterDecision): boolean {
   if (decision.kind === "refused") {
-    return decision.because === "replicas reached" || decision.because === "pool size reached";
+    return (
+      decision.because === "replicas reached" ||
+      decision.because === "pool size reached" ||
+      decision.because === "quota reached"
+    );
   }
   const plans = [...decision.plans.values()];
   return plans.length > 0 && plans.every(({ kind }) => kind === "none");
@@ -684,11 +716,16 @@ function couldHelp(
   return false;
 }
 
-/** Whether addresses of the one count against the pool or workload of the other. */
+/** Whether addresses of the one count against the pool, the workload or the quota of the other. */
 function sharesLimit(
-  other: { readonly pool: string | undefined; readonly workload: WorkloadRef | undefined },
-  { pod, workload }: PodContext,
+  other: {
+    readonly pod: PodId;
+    readonly pool: string | undefined;
+    readonly workload: WorkloadRef | undefined;
+  },
+  { pod, workload, quota }: PodContext,
 ): boolean {
+  if (quota !== undefined && other.pod.namespace === pod.id.namespace) return true;
   if (pod.pool !== undefined && other.pool === pod.pool) return true;
   return (
     workload !== undefined &&

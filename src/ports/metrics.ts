@@ -14,6 +14,8 @@ export type CounterName =
   | "repairs"
   /** Rollouts that wait for ever because the set of addresses is fixed. */
   | "rollout_deadlocks"
+  /** Reserved addresses that no pod used for too long; label `outcome`: warned, released. */
+  | "idle_reservations"
   /** Virtual addresses that went from one pod to another, or to or from nobody; label `reason`. */
   | "vip_transitions"
   /** Times that another machine was seen to claim a virtual address. */

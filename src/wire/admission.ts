@@ -8,6 +8,7 @@ import {
   familiesAnnotation,
   policyAnnotation,
   poolAnnotation,
+  reserveTtlAnnotation,
   surgeAnnotation,
 } from "./established-names.ts";
 import { asObject, type JsonObject, quoteValue, textAt, valueAt } from "./json-value.ts";
@@ -32,6 +33,7 @@ const podAnnotations = [
   poolAnnotation,
   argsAnnotation,
   familiesAnnotation,
+  reserveTtlAnnotation,
   surgeAnnotation,
   vipAddressesAnnotation,
 ];
@@ -91,7 +93,11 @@ export function parseAdmittedWorkload(
     hasFixedAddresses: pod?.wantsAddress === true && pod.policy !== "pod-delete",
     pool: pod?.pool,
     rolloutDeadlock: state?.kind === "present" ? state.rolloutDeadlock : undefined,
-    templateProblems: [...(pod?.problems ?? []), ...(idle === undefined ? [] : [idle])],
+    templateProblems: [
+      ...(pod?.problems ?? []),
+      ...(pod?.warnings ?? []),
+      ...(idle === undefined ? [] : [idle]),
+    ],
     misplaced: podAnnotations.filter(
       (key) =>
         (textAt(object, "metadata", "annotations", key) ?? "") !== "" &&

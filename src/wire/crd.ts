@@ -2,12 +2,13 @@
 // records of the Go system and of operators must be understood however bare they are. Never writes an empty string, because API servers
 // built with some Go versions refuse those in custom resources. When to write is not said here.
 
-import type { Allocation } from "../core/allocation.ts";
-import { stateOf } from "../core/allocation.ts";
+import type { Allocation, IdleFields } from "../core/allocation.ts";
+import { stateOf, withIdleFields } from "../core/allocation.ts";
 import type { PoolFacts } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
-import { ipToNumber, parseIp } from "../core/ip.ts";
+import { parseIp } from "../core/ip.ts";
 import type { Owner, WorkloadRef } from "../core/owner.ts";
+import { recordNameOf } from "../core/record-name.ts";
 import type { ReleasePolicy } from "../core/release-policy.ts";
 import {
   galaxyApiVersion,
@@ -28,6 +29,7 @@ import {
 } from "./json-value.ts";
 import { formatOwnerKey, parseOwnerKey } from "./owner-key.ts";
 import { poolNameProblem } from "./pod.ts";
+import { formatReserveTtl, parseReserveTtl } from "./reserve-ttl.ts";
 
 /** A FloatingIP as this program creates it. */
 export type FloatingIpObject = {
@@ -55,13 +57,7 @@ const policyNumbers: Readonly<Record<ReleasePolicy, number>> = {
 
 /** The name of an address's record: the address; of IPv6 its eight groups without leading zeros, "-" for ":". */
 export function floatingIpName(ip: Ip): string {
-  const value = ipToNumber(ip);
-  if (typeof value === "number") return ip;
-  const groups: string[] = [];
-  for (let shift = 112n; shift >= 0n; shift -= 16n) {
-    groups.push(((value >> shift) & 0xffffn).toString(16));
-  }
-  return groups.join("-");
+  return recordNameOf(ip);
 }
 
 /** The address of a record's name; undefined when the name is not exactly what {@link floatingIpName} writes. */
@@ -91,7 +87,7 @@ export function parseFloatingIp(json: unknown): Allocation | undefined {
     parseTimeMs(valueAt(json, "spec", "updateTime")) ??
     parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ??
     0;
-  return {
+  const allocation: Allocation = {
     ip,
     owner,
     policy: readPolicy(valueAt(json, "spec", "policy")),
@@ -101,6 +97,18 @@ export function parseFloatingIp(json: unknown): Allocation | undefined {
     updatedAtMs,
     isDraining: textAt(json, "spec", "state") === "Draining",
     version: textAt(json, "metadata", "resourceVersion") ?? "",
+  };
+  return withIdleFields(allocation, readIdleFields(json));
+}
+
+/** What the Go system does not know and does not write: it is gone once that has changed the record. */
+function readIdleFields(json: unknown): IdleFields {
+  const ttl = parseReserveTtl(valueAt(json, "spec", "reserveTTL"), "");
+  return {
+    // What somebody wrote by hand and we do not understand releases nothing.
+    reserveTtl: typeof ttl === "object" ? "never" : ttl,
+    idleSinceMs: parseTimeMs(valueAt(json, "spec", "idleSince")),
+    idleWarnedMs: parseTimeMs(valueAt(json, "spec", "idleWarned")),
   };
 }
 
@@ -143,7 +151,7 @@ function refineOwner(owner: Owner, value: unknown): Owner {
 }
 
 /** What `kubectl get fip` shows and selectors find; never read back, but for the API group of a
- * custom workload and the last node. */
+ * custom workload, the last node, and what is said of the time without a pod. */
 function structuredFields(allocation: Allocation): Readonly<Record<string, unknown>> {
   const { owner } = allocation;
   const workload = owner.kind === "pod" || owner.kind === "workload" ? owner.workload : undefined;
@@ -162,6 +170,12 @@ function structuredFields(allocation: Allocation): Readonly<Record<string, unkno
     pool,
     node: allocation.nodeName === "" ? undefined : allocation.nodeName,
     lastNode: allocation.lastNodeName === "" ? undefined : allocation.lastNodeName,
+    reserveTTL:
+      allocation.reserveTtl === undefined ? undefined : formatReserveTtl(allocation.reserveTtl),
+    idleSince:
+      allocation.idleSinceMs === undefined ? undefined : formatTime(allocation.idleSinceMs),
+    idleWarned:
+      allocation.idleWarnedMs === undefined ? undefined : formatTime(allocation.idleWarnedMs),
   };
 }
 
@@ -292,9 +306,23 @@ export function parsePool(json: unknown): PoolParse {
   if (typeof preAllocate !== "boolean") {
     return problem(`preAllocateIP ${quoteValue(preAllocate)} is neither true nor false; write one`);
   }
+  const ttl = parseReserveTtl(valueAt(json, "reserveTTL"), `Pool ${namespace}/${name}: reserveTTL`);
   const createdAtMs = parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ?? 0;
   const version = textAt(json, "metadata", "resourceVersion") ?? "";
-  return { kind: "pool", pool: { name, namespace, uid, size, preAllocate, createdAtMs, version } };
+  return {
+    kind: "pool",
+    pool: {
+      name,
+      namespace,
+      uid,
+      size,
+      preAllocate,
+      ...(ttl === undefined ? {} : { reserveTtl: typeof ttl === "object" ? "never" : ttl }),
+      ...(typeof ttl === "object" ? { reserveTtlProblem: ttl.problem } : {}),
+      createdAtMs,
+      version,
+    },
+  };
 }
 
 function isPoolSize(value: unknown): value is number {
@@ -311,6 +339,7 @@ export function formatPool(pool: PoolFacts): Readonly<Record<string, unknown>> {
     metadata: { name: pool.name, namespace: pool.namespace },
     size: pool.size,
     preAllocateIP: pool.preAllocate,
+    ...poolTtl(pool),
   }) as Readonly<Record<string, unknown>>;
 }
 
@@ -320,7 +349,16 @@ export function poolPatch(pool: PoolFacts): MergePatch {
     metadata: { resourceVersion: pool.version },
     size: pool.size,
     preAllocateIP: pool.preAllocate,
+    ...poolTtl(pool),
   }) as MergePatch;
+}
+
+/** What cannot be understood stays as somebody wrote it. */
+function poolTtl({ reserveTtl, reserveTtlProblem }: PoolFacts): {
+  readonly reserveTTL?: string | undefined;
+} {
+  if (reserveTtlProblem !== undefined) return {};
+  return { reserveTTL: reserveTtl === undefined ? undefined : formatReserveTtl(reserveTtl) };
 }
 
 /** What the status of a Pool is to say. */
@@ -421,6 +459,7 @@ export const floatingIpCrd = {
           { name: "Kind", type: "string", priority: 1, jsonPath: ".spec.workload.kind" },
           { name: "Key", type: "string", priority: 1, jsonPath: ".spec.key" },
           { name: "Updated", type: "date", priority: 1, jsonPath: ".spec.updateTime" },
+          { name: "Idle", type: "date", priority: 1, jsonPath: ".spec.idleSince" },
         ],
         schema: {
           openAPIV3Schema: {
@@ -467,6 +506,21 @@ export const floatingIpCrd = {
                   pool: text,
                   node: text,
                   lastNode: text,
+                  reserveTTL: {
+                    ...text,
+                    description:
+                      "How long the address may be reserved without a pod, as the last pod's annotation said.",
+                  },
+                  idleSince: {
+                    ...text,
+                    format: "date-time",
+                    description: "Since when no pod has the address, while it is reserved.",
+                  },
+                  idleWarned: {
+                    ...text,
+                    format: "date-time",
+                    description: "When its owner was told that it will be released.",
+                  },
                 },
               },
             },
@@ -509,6 +563,7 @@ export const poolCrd = {
             jsonPath: '.status.conditions[?(@.type=="Ready")].message',
           },
           { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+          { name: "ReserveTTL", type: "string", priority: 1, jsonPath: ".reserveTTL" },
         ],
         schema: {
           openAPIV3Schema: {
@@ -528,6 +583,12 @@ export const poolCrd = {
                 type: "boolean",
                 nullable: true,
                 description: "Fill the pool up to size without waiting for pods.",
+              },
+              reserveTTL: {
+                ...text,
+                nullable: true,
+                description:
+                  'How long its addresses may be reserved without a pod, for example "168h", when the pods do not say it.',
               },
               status: {
                 type: "object",

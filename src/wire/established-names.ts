@@ -18,6 +18,9 @@ export const familiesAnnotation = "k8s.v1.cni.galaxy.io/ip-families";
 /** Annotation of a Deployment's pod template: addresses beside those of its replicas, for rolling updates. */
 export const surgeAnnotation = "k8s.v1.cni.galaxy.io/surge-ips";
 
+/** Annotation of pods: how long their address may be reserved without a pod, for example `168h`, or `never`. */
+export const reserveTtlAnnotation = "k8s.v1.cni.galaxy.io/reserve-ttl";
+
 /** API group of FloatingIP and Pool. */
 export const galaxyGroup = "galaxy.k8s.io";
 

@@ -11,6 +11,7 @@ import type {
 import type { IpFamily } from "../core/ip.ts";
 import { parseIp } from "../core/ip.ts";
 import { policyInForce } from "../core/release-policy.ts";
+import type { ReserveTtl } from "../core/reserve-ttl.ts";
 import { parseCniArgs } from "./cni-args.ts";
 import {
   addressResource,
@@ -18,9 +19,11 @@ import {
   familiesAnnotation,
   policyAnnotation,
   poolAnnotation,
+  reserveTtlAnnotation,
   surgeAnnotation,
 } from "./established-names.ts";
 import { asList, asText, parseTimeMs, quoteValue, textAt, valueAt } from "./json-value.ts";
+import { parseReserveTtl } from "./reserve-ttl.ts";
 
 /**
  * Reads a Pod. Problems are collected only from pods that want an address; of others nobody reads the annotations.
@@ -38,6 +41,13 @@ export function parsePod(json: unknown): PodFacts | undefined {
   const families = readFamilies(annotation(familiesAnnotation), problems);
   const surge = parseSurge(annotation(surgeAnnotation));
   if (typeof surge === "object") problems.push(surge.problem);
+  const policy = policyInForce(annotation(policyAnnotation), pool);
+  const ttl = readReserveTtl(annotation(reserveTtlAnnotation));
+  const ttlWarning =
+    ttl.problem ??
+    (ttl.reserveTtl !== undefined && policy === "pod-delete"
+      ? `annotation ${reserveTtlAnnotation} has no effect: the address is released with the pod; add ${policyAnnotation}: immutable or never, or remove it`
+      : undefined);
   const argsText = annotation(argsAnnotation) ?? "";
   const args = parseCniArgs(argsText);
   const request: AddressRequest =
@@ -52,13 +62,15 @@ export function parsePod(json: unknown): PodFacts | undefined {
     nodeName: textAt(json, "spec", "nodeName") ?? "",
     wantsAddress,
     ...(asked === "none" ? { requestsNone: true } : {}),
-    policy: policyInForce(annotation(policyAnnotation), pool),
+    policy,
+    ...(ttl.reserveTtl === undefined ? {} : { reserveTtl: ttl.reserveTtl }),
     pool,
     controller: parseControllerRef(json),
     request,
     assignedIps: args.assignedIps,
     argsText,
     problems: wantsAddress ? [...problems, ...args.problems] : [],
+    ...(wantsAddress && ttlWarning !== undefined ? { warnings: [ttlWarning] } : {}),
     createdAtMs: parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ?? 0,
   };
 }
@@ -187,6 +199,17 @@ export function parseSurge(text: string | undefined): number | { readonly proble
   return {
     problem: `annotation ${surgeAnnotation}: ${quoteValue(text)} is no whole number from 0 to ${mostSurge}; write how many pods a rolling update may make beside the old ones, for example "1"`,
   };
+}
+
+/** Reads the annotation {@link reserveTtlAnnotation}; one that cannot be understood keeps the address, whatever its pool says. */
+export function readReserveTtl(text: string | undefined): {
+  readonly reserveTtl: ReserveTtl | undefined;
+  readonly problem: string | undefined;
+} {
+  const ttl = parseReserveTtl(text, `annotation ${reserveTtlAnnotation}`);
+  return typeof ttl === "object"
+    ? { reserveTtl: "never", problem: ttl.problem }
+    : { reserveTtl: ttl, problem: undefined };
 }
 
 function readFamilies(

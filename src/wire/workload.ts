@@ -2,9 +2,9 @@
 // Hand-written: each needs a handful of fields with the API's defaults. Whether an object is gone is not said here.
 
 import type { ControllerRef, WorkloadState } from "../core/facts.ts";
-import { surgeAnnotation } from "./established-names.ts";
+import { reserveTtlAnnotation, surgeAnnotation } from "./established-names.ts";
 import { asList, textAt, valueAt } from "./json-value.ts";
-import { parseControllerRef, parseSurge } from "./pod.ts";
+import { parseControllerRef, parseSurge, readReserveTtl } from "./pod.ts";
 
 /** A CustomResourceDefinition, as far as scaling is concerned. */
 export type CrdFacts = {
@@ -79,7 +79,16 @@ function readWorkload(
     return { kind: "unknown", reason: `the API answered a ${kind} without a name` };
   }
   const path = `${textAt(json, "metadata", "namespace") ?? ""}/${name}`;
-  return { kind: "present", uid, replicas, ...details(replicas, path) };
+  const { reserveTtl } = readReserveTtl(
+    textAt(json, "spec", "template", "metadata", "annotations", reserveTtlAnnotation),
+  );
+  return {
+    kind: "present",
+    uid,
+    replicas,
+    ...(reserveTtl === undefined ? {} : { reserveTtl }),
+    ...details(replicas, path),
+  };
 }
 
 /** A whole number, 0 or more, at a path; undefined when there is none. */

@@ -86,7 +86,14 @@ export function describeAllocationStore(
         const owner = podOwner({ name: "db-0", workload: aStatefulSetRef(), pool: "pool1" });
         const created = await create(
           store,
-          anAllocation({ owner, policy: "never", isDraining: true }),
+          anAllocation({
+            owner,
+            policy: "never",
+            isDraining: true,
+            reserveTtl: 3_600_000,
+            idleSinceMs: 1_000,
+            idleWarnedMs: 2_000,
+          }),
         );
         const bare = anAllocation({
           owner: { kind: "pool", pool: "pool2" },

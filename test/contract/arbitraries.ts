@@ -126,11 +126,23 @@ export const arbAllocation: fc.Arbitrary<Allocation> = fc
     use: fc.constantFrom("bound", "draining", "taken", "kept"),
     nodeName: arbName,
     podUid: fc.uuid(),
+    idle: fc.record(
+      {
+        reserveTtl: fc.oneof(
+          fc.constant("never" as const),
+          fc.integer({ min: 1_000, max: 315_360_000_000 }),
+        ),
+        idleSinceMs: fc.integer({ min: 978_307_200_000, max: 4_000_000_000_000 }),
+        idleWarnedMs: fc.integer({ min: 978_307_200_000, max: 4_000_000_000_000 }),
+      },
+      { requiredKeys: [] },
+    ),
   })
-  .map(({ use, nodeName, podUid, ...record }) => {
+  .map(({ use, nodeName, podUid, idle, ...record }) => {
     const isPods = record.owner.kind === "pod" && use !== "kept";
     return {
       ...record,
+      ...idle,
       nodeName: isPods && use !== "taken" ? nodeName : "",
       lastNodeName: isPods ? "" : nodeName,
       podUid: isPods ? podUid : "",

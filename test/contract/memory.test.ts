@@ -9,6 +9,7 @@ import { MemoryEventRecorder } from "../../src/adapters/memory/event-recorder.ts
 import { MemoryHistoryStore } from "../../src/adapters/memory/history-store.ts";
 import { MemoryPodBinder } from "../../src/adapters/memory/pod-binder.ts";
 import { MemoryPoolStore } from "../../src/adapters/memory/pool-store.ts";
+import { MemoryQuotaStore } from "../../src/adapters/memory/quota-store.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { PodFacts } from "../../src/core/facts.ts";
 import type { PodId } from "../../src/core/owner.ts";
@@ -23,6 +24,7 @@ import { describeEventRecorder } from "./event-recorder.ts";
 import { describeHistoryStore } from "./history-store.ts";
 import { describePodBinder } from "./pod-binder.ts";
 import { describePoolStore } from "./pool-store.ts";
+import { describeQuotaStore } from "./quota-store.ts";
 
 const done = () => Promise.resolve();
 
@@ -44,6 +46,8 @@ describePoolStore("MemoryPoolStore", async () => {
     stop: done,
   };
 });
+
+describeQuotaStore("MemoryQuotaStore", async () => ({ store: new MemoryQuotaStore(), stop: done }));
 
 describePodBinder("MemoryPodBinder", async () => {
   const cluster = new MemoryCluster();

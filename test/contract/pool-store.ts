@@ -73,6 +73,19 @@ export function describePoolStore(name: string, makeBench: () => Promise<PoolSto
         await shows(store, [bare]);
       }));
 
+    it("keeps how long addresses may be reserved, changes it and takes it away", () =>
+      withBench(async ({ store }) => {
+        const week = await write(store, aPool({ reserveTtl: 604_800_000 }));
+        assert.equal(week.reserveTtl, 604_800_000);
+        await shows(store, [week]);
+        const never = await write(store, { ...week, reserveTtl: "never" });
+        assert.equal(never.reserveTtl, "never");
+        const { reserveTtl: _, ...bare } = never;
+        const without = await write(store, bare);
+        assert.equal(without.reserveTtl, undefined);
+        await shows(store, [without]);
+      }));
+
     it("lets exactly one of 20 simultaneous creates of one Pool win", () =>
       withBench(async ({ store, foreign }) => {
         const outcomes = await Promise.all(

@@ -8,10 +8,12 @@ import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { SqliteAllocationStore } from "../../src/adapters/sqlite/allocation-store.ts";
 import { SqliteHistoryStore } from "../../src/adapters/sqlite/history-store.ts";
 import { SqlitePoolStore } from "../../src/adapters/sqlite/pool-store.ts";
+import { SqliteQuotaStore } from "../../src/adapters/sqlite/quota-store.ts";
 import { openStateFile, type StateFile } from "../../src/adapters/sqlite/state-file.ts";
 import { describeAllocationStore } from "./allocation-store.ts";
 import { describeHistoryStore } from "./history-store.ts";
 import { describePoolStore } from "./pool-store.ts";
+import { describeQuotaStore } from "./quota-store.ts";
 
 const log = new MemoryLog();
 
@@ -39,6 +41,11 @@ describePoolStore("SqlitePoolStore", async () => {
     readStatus: async (pool) => store.status(pool),
     stop,
   };
+});
+
+describeQuotaStore("SqliteQuotaStore", async () => {
+  const { file, stop } = openOwnFile();
+  return { store: new SqliteQuotaStore(file), stop };
 });
 
 describeHistoryStore("SqliteHistoryStore", async ({ bounds, nowMs }) => {

@@ -10,6 +10,7 @@ import { openApiAccess } from "../../src/adapters/kubernetes/credentials.ts";
 import { KubernetesEventRecorder } from "../../src/adapters/kubernetes/event-recorder.ts";
 import { KubernetesPodBinder } from "../../src/adapters/kubernetes/pod-binder.ts";
 import { KubernetesPoolStore } from "../../src/adapters/kubernetes/pool-store.ts";
+import { KubernetesQuotaStore } from "../../src/adapters/kubernetes/quota-store.ts";
 import {
   KubernetesNodeLeaseStore,
   KubernetesVipStore,
@@ -21,6 +22,7 @@ import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { ControllerRef, PodFacts } from "../../src/core/facts.ts";
 import { builtInWorkload, type WorkloadRef } from "../../src/core/owner.ts";
 import { parsePod } from "../../src/wire/pod.ts";
+import { quotaCrd } from "../../src/wire/quota.ts";
 import { floatingVipCrd, vipPoolCrd } from "../../src/wire/vip-objects.ts";
 import {
   type AllocationStoreBench,
@@ -34,6 +36,7 @@ import {
 import { describeEventRecorder, type EventRecorderBench } from "../contract/event-recorder.ts";
 import { describePodBinder, type PodBinderBench } from "../contract/pod-binder.ts";
 import { describePoolStore, type PoolStoreBench } from "../contract/pool-store.ts";
+import { describeQuotaStore } from "../contract/quota-store.ts";
 import { describeNodeLeaseStore, describeVipStore } from "../contract/vip-store.ts";
 import { type ApiClient as Observer, waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
@@ -84,7 +87,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
     observer = plane.api;
     client = await newClient();
     await ensureCrds({ client, log });
-    await ensureCrds({ client, log, manifests: [floatingVipCrd, vipPoolCrd] });
+    await ensureCrds({ client, log, manifests: [quotaCrd, floatingVipCrd, vipPoolCrd] });
     view = new KubernetesClusterView({ client, log, times });
     view.start();
     await view.whenSynced();
@@ -142,6 +145,19 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
     },
     { runs: 15 },
   );
+
+  describeQuotaStore("KubernetesQuotaStore", async () => {
+    const store = new KubernetesQuotaStore({ client, log, metrics, times });
+    store.start();
+    await store.whenSynced();
+    return {
+      store,
+      stop: async () => {
+        for (const quota of store.all()) await store.remove(quota);
+        store.stop();
+      },
+    };
+  });
 
   describePoolStore("KubernetesPoolStore", async (): Promise<PoolStoreBench> => {
     const deleteAll = async () => {

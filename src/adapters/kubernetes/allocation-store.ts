@@ -1,6 +1,7 @@
 // AllocationStore on FloatingIP objects of the API server. Keeps no copy of them: the table of the allocator is the only cache.
 
 import type { Allocation } from "../../core/allocation.ts";
+import { withIdleFields } from "../../core/allocation.ts";
 import type { Ip } from "../../core/ip.ts";
 import type { Owner, WorkloadRef } from "../../core/owner.ts";
 import type {
@@ -213,7 +214,7 @@ export class KubernetesAllocationStore implements AllocationStore {
   #shareTexts(allocation: Allocation): Allocation {
     const { ip, policy, podUid, updatedAtMs, isDraining, version } = allocation;
     // Written out, because an object made with `...` keeps its later members in a second one.
-    return {
+    const shared: Allocation = {
       ip,
       owner: this.#shareOwner(allocation.owner),
       policy,
@@ -224,6 +225,7 @@ export class KubernetesAllocationStore implements AllocationStore {
       isDraining,
       version,
     };
+    return withIdleFields(shared, allocation);
   }
 
   #shareOwner(owner: Owner): Owner {

@@ -31,7 +31,7 @@ export async function ensureCrds(options: {
   readonly client: ApiClient;
   readonly log: Log;
   readonly timeLimitMs?: number;
-  /** FloatingIP, Pool, FloatingVIP and VIPPool by default. */
+  /** FloatingIP and Pool by default. */
   readonly manifests?: readonly JsonObject[];
 }): Promise<readonly CrdOutcome[]> {
   const deadline = performance.now() + (options.timeLimitMs ?? 30_000);

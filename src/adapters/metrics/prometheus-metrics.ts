@@ -15,11 +15,33 @@ export type GaugeSources = {
   readonly usage: () => readonly SubnetUsage[];
   /** Pods and workloads that wait to be looked at by reclaim. */
   readonly reclaimQueueLength: () => number;
+  /** Reserved addresses that no pod has, by pod subnet and by pool. */
+  readonly idle?: () => IdleCounts;
+  /** Namespaces under a quota. */
+  readonly quotas?: () => readonly QuotaUse[];
   readonly isLeader: () => boolean;
   /** Whether the configuration that was last seen is in force; false while an older one is kept, or there is none. */
   readonly isConfigValid: () => boolean;
   /** Seconds since each watch last heard of the API server, by resource. */
   readonly watchStaleness: () => ReadonlyMap<string, number>;
+};
+
+/** How many reserved addresses no pod has for at least so long; `all`: with those of which that is not known. */
+export type IdleCounts = {
+  readonly bySubnet: readonly {
+    readonly usage: SubnetUsage;
+    readonly age: "all" | "1d" | "7d" | "30d";
+    readonly count: number;
+  }[];
+  readonly byPool: ReadonlyMap<string, number>;
+};
+
+/** A namespace with its quota. */
+export type QuotaUse = {
+  readonly quota: string;
+  readonly namespace: string;
+  readonly limit: number;
+  readonly used: number;
 };
 
 /** Name, help and labels of each counter of the port. */
@@ -38,6 +60,10 @@ const counters: Record<CounterName, { help: string; labels: readonly string[] }>
   rollout_deadlocks: {
     help: "Rollouts that wait for ever because the set of addresses is fixed",
     labels: [],
+  },
+  idle_reservations: {
+    help: "Reserved addresses that no pod used for too long, whose owners were warned, and that were released",
+    labels: ["outcome"],
   },
   vip_transitions: { help: "Moves of virtual addresses", labels: ["reason"] },
   vip_conflicts: { help: "Virtual addresses that another machine was seen to claim", labels: [] },
@@ -178,6 +204,48 @@ export class PrometheusMetrics implements Metrics {
       help: "Pods and workloads that wait to be looked at by reclaim",
       collect() {
         this.set(sources.reclaimQueueLength());
+      },
+    });
+    add({
+      name: "galaxy_idle_addresses",
+      help: "Reserved addresses that no pod has for at least so long (age)",
+      labelNames: [...subnetLabels, "age"],
+      collect() {
+        this.reset();
+        for (const { usage, age, count } of sources.idle?.().bySubnet ?? []) {
+          this.set({ ...labelsOf(usage), age }, count);
+        }
+      },
+    });
+    add({
+      name: "galaxy_pool_idle_addresses",
+      help: "Addresses of a pool that no pod has",
+      labelNames: ["pool"],
+      collect() {
+        this.reset();
+        for (const [pool, count] of sources.idle?.().byPool ?? []) this.set({ pool }, count);
+      },
+    });
+    add({
+      name: "galaxy_quota_limit",
+      help: "Most addresses that a namespace may have",
+      labelNames: ["quota", "namespace"],
+      collect() {
+        this.reset();
+        for (const { quota, namespace, limit } of sources.quotas?.() ?? []) {
+          this.set({ quota, namespace }, limit);
+        }
+      },
+    });
+    add({
+      name: "galaxy_quota_used",
+      help: "Addresses of a namespace under a quota, used, reserved and promised",
+      labelNames: ["quota", "namespace"],
+      collect() {
+        this.reset();
+        for (const { quota, namespace, used } of sources.quotas?.() ?? []) {
+          this.set({ quota, namespace }, used);
+        }
       },
     });
     add({

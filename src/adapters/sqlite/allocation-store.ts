@@ -2,6 +2,7 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Allocation } from "../../core/allocation.ts";
+import { withIdleFields } from "../../core/allocation.ts";
 import { type Ip, ipFromNumber, ipToNumber } from "../../core/ip.ts";
 import type { Owner } from "../../core/owner.ts";
 import type {
@@ -14,6 +15,7 @@ import type {
 import type { Log } from "../../ports/log.ts";
 import { formatOwnerKey, parseOwnerKey } from "../../wire/owner-key.ts";
 import type { StateFile } from "./state-file.ts";
+import { ttlColumn, ttlOfColumn } from "./ttl-column.ts";
 
 /** Records that are read at a time, so that reading all of them does not hold up the event loop. */
 const pageSize = 1_000;
@@ -31,6 +33,9 @@ type AllocationRow = {
   readonly pod_uid: string;
   readonly updated_at_ms: number;
   readonly is_draining: number;
+  readonly reserve_ttl_ms: number | null;
+  readonly idle_since_ms: number | null;
+  readonly idle_warned_ms: number | null;
   readonly version: number;
 };
 
@@ -148,6 +153,9 @@ const columns = [
   "pod_uid",
   "updated_at_ms",
   "is_draining",
+  "reserve_ttl_ms",
+  "idle_since_ms",
+  "idle_warned_ms",
   "version",
 ];
 
@@ -180,12 +188,15 @@ function columnsOf(allocation: Allocation, version: number): (string | number | 
     allocation.podUid,
     allocation.updatedAtMs,
     allocation.isDraining ? 1 : 0,
+    ttlColumn(allocation.reserveTtl),
+    allocation.idleSinceMs ?? null,
+    allocation.idleWarnedMs ?? null,
     version,
   ];
 }
 
 function allocationOf(row: AllocationRow): Allocation {
-  return {
+  const allocation: Allocation = {
     ip: ipOfKey(row.ip),
     owner: ownerOf(row),
     policy: row.policy,
@@ -196,6 +207,11 @@ function allocationOf(row: AllocationRow): Allocation {
     isDraining: row.is_draining === 1,
     version: String(row.version),
   };
+  return withIdleFields(allocation, {
+    reserveTtl: ttlOfColumn(row.reserve_ttl_ms),
+    idleSinceMs: row.idle_since_ms ?? undefined,
+    idleWarnedMs: row.idle_warned_ms ?? undefined,
+  });
 }
 
 /** The key says whose the address is; kind and group only say which custom workload, where the key leaves that open. */

@@ -6,6 +6,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../../ports/pool-store.ts";
 import type { StateFile } from "./state-file.ts";
+import { ttlColumn, ttlOfColumn } from "./ttl-column.ts";
 
 /** The columns of {@link PoolFacts} as STRICT and the checks of the table promise them. */
 type PoolRow = {
@@ -14,6 +15,7 @@ type PoolRow = {
   readonly uid: string;
   readonly size: number | null;
   readonly pre_allocate: number;
+  readonly reserve_ttl_ms: number | null;
   readonly created_at_ms: number;
   readonly version: number;
 };
@@ -56,6 +58,7 @@ export class SqlitePoolStore implements PoolStore {
   write(pool: PoolFacts): Promise<PoolWriteOutcome> {
     const { namespace, name, size = null } = pool;
     const preAllocate = pool.preAllocate ? 1 : 0;
+    const ttl = ttlColumn(pool.reserveTtl);
     const isNew = pool.version === "";
     const tried = `${isNew ? "create" : "update"} Pool ${namespace}/${name}`;
     return this.#file.write<PoolWriteOutcome>(tried, (transaction) => {
@@ -68,9 +71,18 @@ export class SqlitePoolStore implements PoolStore {
         createdAtMs: this.#clock.nowMs(),
       };
       if (present === undefined) {
-        this.#statements.create.run(namespace, name, uid, size, preAllocate, createdAtMs, version);
+        this.#statements.create.run(
+          namespace,
+          name,
+          uid,
+          size,
+          preAllocate,
+          ttl,
+          createdAtMs,
+          version,
+        );
       } else {
-        this.#statements.update.run(size, preAllocate, version, namespace, name);
+        this.#statements.update.run(size, preAllocate, ttl, version, namespace, name);
       }
       transaction.afterCommit(() => this.#file.poolWritten(name));
       return { kind: "written", pool: { ...pool, uid, createdAtMs, version: String(version) } };
@@ -129,15 +141,15 @@ export class SqlitePoolStore implements PoolStore {
 }
 
 function prepareStatements(file: StateFile) {
-  const facts = "namespace, name, uid, size, pre_allocate, created_at_ms, version";
+  const facts = "namespace, name, uid, size, pre_allocate, reserve_ttl_ms, created_at_ms, version";
   const status = "status_allocated, status_used, status_is_ready, status_reason, status_message";
   const assignments = status.replaceAll(/\w+/g, "$& = ?");
   return {
     all: file.prepare(`SELECT ${facts} FROM pool ORDER BY namespace, name`),
     read: file.prepare(`SELECT ${facts} FROM pool WHERE namespace = ? AND name = ?`),
-    create: file.prepare(`INSERT INTO pool (${facts}) VALUES (?, ?, ?, ?, ?, ?, ?)`),
+    create: file.prepare(`INSERT INTO pool (${facts}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
     update: file.prepare(
-      "UPDATE pool SET size = ?, pre_allocate = ?, version = ? WHERE namespace = ? AND name = ?",
+      "UPDATE pool SET size = ?, pre_allocate = ?, reserve_ttl_ms = ?, version = ? WHERE namespace = ? AND name = ?",
     ),
     remove: file.prepare("DELETE FROM pool WHERE namespace = ? AND name = ?"),
     status: file.prepare(
@@ -150,12 +162,14 @@ function prepareStatements(file: StateFile) {
 }
 
 function poolOf(row: PoolRow): PoolFacts {
+  const reserveTtl = ttlOfColumn(row.reserve_ttl_ms);
   return {
     name: row.name,
     namespace: row.namespace,
     uid: row.uid,
     size: row.size ?? undefined,
     preAllocate: row.pre_allocate === 1,
+    ...(reserveTtl === undefined ? {} : { reserveTtl }),
     createdAtMs: row.created_at_ms,
     version: String(row.version),
   };

@@ -25,7 +25,10 @@ import { WorldError, type WorldErrorCode } from "../../ports/world-error.ts";
 import { ManualClock } from "../memory/clock.ts";
 import { MemoryLog } from "../memory/log.ts";
 import { SqliteAllocationStore } from "./allocation-store.ts";
+import { SqliteObjectStore } from "./object-store.ts";
 import { SqlitePoolStore } from "./pool-store.ts";
+import { SqliteQuotaStore } from "./quota-store.ts";
+import { createSchema, hasSchema, schemaVersion } from "./schema.ts";
 import { openStateFile, type StateFile } from "./state-file.ts";
 
 const log = new MemoryLog();
@@ -170,13 +173,13 @@ describe("a file that is refused as state file stays as it is byte for byte:", (
     },
     {
       what: "a file of a newer program",
-      make: (path) => executeOn(aStateFileAt(path), "PRAGMA user_version = 2"),
-      says: /written by a newer program \(schema version 2, this program knows 1\); use that program/,
+      make: (path) => executeOn(aStateFileAt(path), "PRAGMA user_version = 3"),
+      says: /written by a newer program \(schema version 3, this program knows 2\); use that program/,
     },
     {
       what: "a file of a newer program with records in its log",
-      make: (path) => snapshotWithLog(aStateFileAt(path), "PRAGMA user_version = 3"),
-      says: /schema version 3/,
+      make: (path) => snapshotWithLog(aStateFileAt(path), "PRAGMA user_version = 4"),
+      says: /schema version 4/,
     },
     {
       what: "a file without schema version",
@@ -186,7 +189,7 @@ describe("a file that is refused as state file stays as it is byte for byte:", (
     {
       what: "a file with other tables",
       make: (path) => executeOn(aStateFileAt(path), "ALTER TABLE pool ADD COLUMN colour TEXT"),
-      says: /damaged \(its tables are not those of schema version 1\)/,
+      says: /damaged \(its tables are not those of schema version 2\)/,
     },
     {
       what: "a file without the counter of versions",
@@ -298,6 +301,88 @@ describe("where no state file can be made", () => {
   });
 });
 
+describe("a state file of schema version 1", () => {
+  function aFileOfVersion1(t: TestContext): string {
+    const path = join(aFolder(t), "state.db");
+    const database = new DatabaseSync(path);
+    createSchema(database, 1);
+    database.exec(
+      `INSERT INTO allocation VALUES (x'040a004602', 'pool__blue_', 0, NULL, NULL, 'never', '', 'n1', '', 1000, 0, 3);
+       INSERT INTO pool VALUES ('kube-system', 'blue', 'uid-blue', 4, 1, 500, 4, 2, 1, 0, 'NotEnoughAddresses', 'two');
+       INSERT INTO object (kind, name, content) VALUES ('node', 'n1', '{}');
+       UPDATE state SET last_version = 4`,
+    );
+    database.close();
+    return path;
+  }
+
+  it("is brought along with every record, Pool and object, once", async (t) => {
+    const path = aFileOfVersion1(t);
+    for (const _ of ["upgraded", "opened again"]) {
+      const file = openStateFile(path);
+      const { records, pools } = storesOf(file);
+      assert.deepEqual(await records.list(), [
+        anAllocation({
+          ip: "10.0.70.2",
+          owner: { kind: "pool", pool: "blue" },
+          policy: "never",
+          lastNodeName: "n1",
+          updatedAtMs: 1000,
+          version: "3",
+        }),
+      ]);
+      const [pool] = pools.all();
+      assert.deepEqual(
+        [pool?.name, pool?.size, pool?.preAllocate, pool?.version, pool?.reserveTtl],
+        ["blue", 4, true, "4", undefined],
+      );
+      assert.equal(pool && pools.status(pool)?.condition.message, "two");
+      assert.deepEqual(new SqliteQuotaStore(file).all(), []);
+      assert.deepEqual(
+        new SqliteObjectStore(file).list().map(({ name }) => name),
+        ["n1"],
+      );
+      file.close();
+    }
+    const database = new DatabaseSync(path, { readOnly: true });
+    assert.equal(database.prepare("PRAGMA user_version").get()?.["user_version"], schemaVersion);
+    assert.equal(hasSchema(database, schemaVersion), true);
+    database.close();
+  });
+
+  it("takes times of reservation and quotas afterwards, and keeps them", async (t) => {
+    const path = aFileOfVersion1(t);
+    const first = openStateFile(path);
+    const [before] = await storesOf(first).records.list();
+    assert.ok(before !== undefined);
+    const said = { reserveTtl: 5_000, idleSinceMs: 10, idleWarnedMs: 20 };
+    const written = await storesOf(first).records.update({ ...before, ...said });
+    assert.equal(written.kind, "updated");
+    const quotas = new SqliteQuotaStore(first);
+    const quota = { name: "team-a", uid: "", namespaces: ["a"], limit: 3, version: "" };
+    assert.equal((await quotas.write(quota)).kind, "written");
+    first.close();
+    const second = openStateFile(path);
+    t.after(() => second.close());
+    const [after] = await storesOf(second).records.list();
+    assert.deepEqual(after, { ...before, ...said, version: after?.version });
+    assert.deepEqual(
+      new SqliteQuotaStore(second)
+        .all()
+        .map(({ name, namespaces, limit }) => [name, namespaces, limit]),
+      [["team-a", ["a"], 3]],
+    );
+  });
+
+  it("is refused and left as it is when it is damaged", (t) => {
+    const path = aFileOfVersion1(t);
+    executeOn(path, "DROP TABLE pool");
+    const before = contentOf(dirname(path));
+    refuses(path, "STATE_FILE_UNUSABLE", /its tables are not those of schema version 1/);
+    assert.deepEqual(contentOf(dirname(path)), before);
+  });
+});
+
 describe("a state file that is taken away while it is open", () => {
   for (const [what, takeAway] of [
     ["moved", (path: string) => renameSync(path, `${path}.away`)],
@@ -343,7 +428,7 @@ function aStateFileAt(path: string): string {
   openStateFile(path).close();
   executeOn(
     path,
-    `INSERT INTO allocation VALUES (x'040a004602', 'pool__p_', 0, NULL, NULL, 'never', '', '', '', 1, 0, 1);
+    `INSERT INTO allocation VALUES (x'040a004602', 'pool__p_', 0, NULL, NULL, 'never', '', '', '', 1, 0, NULL, NULL, NULL, 1);
      UPDATE state SET last_version = 1`,
   );
   return path;

@@ -23,7 +23,17 @@ import type { AllocationEvent } from "../../ports/allocation-store.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { CommitQueue, type Transaction } from "./commit-queue.ts";
-import { applicationId, createSchema, hasSchema, schemaVersion, strangeRows } from "./schema.ts";
+import {
+  applicationId,
+  createSchema,
+  hasSchema,
+  highestRowVersion,
+  isKnownVersion,
+  schemaVersion,
+  strangeRows,
+  upgradeSchema,
+  versionOf,
+} from "./schema.ts";
 import { isProgramError, sqliteCode, sqliteCodeOf, sqliteReason } from "./sqlite-error.ts";
 
 /** The first 16 bytes of a database and the place of its application id (https://www.sqlite.org/fileformat.html#the_database_header). */
@@ -57,6 +67,8 @@ export function openStateFile(path: string): StateFile {
   try {
     database = new DatabaseSync(file);
     lockAndTune(database, file);
+    // What was looked at above is the whole file, and with the lock held it stays that.
+    upgradeSchema(database);
     const opened = new StateFile({ path: file, id, database });
     openFiles.add(id);
     return opened;
@@ -295,7 +307,7 @@ function removeNewLogs(file: string, logsBefore: readonly string[]): void {
 }
 
 function contentProblem(database: DatabaseSync): string | undefined {
-  const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+  const version = versionOf(database);
   if (version > schemaVersion) {
     return `it was written by a newer program (schema version ${version}, this program knows ${schemaVersion}); use that program, or restore a copy from before`;
   }
@@ -304,20 +316,15 @@ function contentProblem(database: DatabaseSync): string | undefined {
     .all()
     .map((row) => String(row["quick_check"]));
   if (problems.length !== 1 || problems[0] !== "ok") return damaged(problems.join("; "));
-  if (version !== schemaVersion) return damaged(`schema version ${version}`);
-  if (!hasSchema(database)) {
-    return damaged(`its tables are not those of schema version ${schemaVersion}`);
+  if (!isKnownVersion(version)) return damaged(`schema version ${version}`);
+  if (!hasSchema(database, version)) {
+    return damaged(`its tables are not those of schema version ${version}`);
   }
-  const strange = strangeRows(database);
+  const strange = strangeRows(database, version);
   if (strange !== undefined) return damaged(`rows that this program does not write: ${strange}`);
   const rows = database.prepare("SELECT last_version FROM state").all();
-  const highest = database
-    .prepare(
-      "SELECT max((SELECT coalesce(max(version), 0) FROM allocation), (SELECT coalesce(max(version), 0) FROM pool)) AS version",
-    )
-    .get();
   const last = rows[0]?.["last_version"];
-  if (rows.length !== 1 || Number(last) < Number(highest?.["version"])) {
+  if (rows.length !== 1 || Number(last) < highestRowVersion(database, version)) {
     return damaged(`its last version ${String(last)} is below that of a record`);
   }
   return undefined;

@@ -13,6 +13,7 @@ import { SqliteAllocationStore } from "../../adapters/sqlite/allocation-store.ts
 import { SqliteHistoryStore } from "../../adapters/sqlite/history-store.ts";
 import { SqliteObjectStore } from "../../adapters/sqlite/object-store.ts";
 import { SqlitePoolStore } from "../../adapters/sqlite/pool-store.ts";
+import { SqliteQuotaStore } from "../../adapters/sqlite/quota-store.ts";
 import { openStateFile } from "../../adapters/sqlite/state-file.ts";
 import { SoleLeader } from "../../adapters/system/sole-leader.ts";
 import { WatchedFile } from "../../adapters/system/watched-file.ts";
@@ -81,6 +82,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     kind: "embedded",
     store,
     pools,
+    quotas: new SqliteQuotaStore(file),
     cluster: cluster.view,
     binder: cluster.binder,
     events: cluster.recorder,

@@ -15,6 +15,7 @@ import { LeaseElection } from "../../adapters/kubernetes/lease-election.ts";
 import { KubernetesPodBinder } from "../../adapters/kubernetes/pod-binder.ts";
 import { KubernetesPodConditions } from "../../adapters/kubernetes/pod-conditions.ts";
 import { KubernetesPoolStore } from "../../adapters/kubernetes/pool-store.ts";
+import { KubernetesQuotaStore } from "../../adapters/kubernetes/quota-store.ts";
 import { KubernetesVipClaims } from "../../adapters/kubernetes/vip-claims.ts";
 import {
   ensureNamespace,
@@ -27,7 +28,9 @@ import { WatchedFile } from "../../adapters/system/watched-file.ts";
 import { formatCidr } from "../../core/ip-range.ts";
 import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
+import { galaxyApiVersion } from "../../wire/established-names.ts";
 import { parseFloatingIpConfig } from "../../wire/floatingip-config.ts";
+import { quotaCrd } from "../../wire/quota.ts";
 import { floatingVipCrd, vipPoolCrd } from "../../wire/vip-objects.ts";
 import type { VipWorld, World, WorldParts } from "./world.ts";
 
@@ -58,6 +61,23 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     clock,
     namespace: flags.poolNamespace,
   });
+  const quotas = new KubernetesQuotaStore({
+    client,
+    log,
+    metrics,
+    refused: ({ name, uid, problem }) => {
+      const about = {
+        apiVersion: galaxyApiVersion,
+        kind: "FloatingIPQuota",
+        namespace: "",
+        name,
+        uid,
+      };
+      if (!leadership.isLeader()) return;
+      events.record({ about, type: "Warning", reason: "FloatingIPQuotaRefused", message: problem });
+    },
+  });
+  let servesQuotas = false;
   const vips = flags.servesVips ? openVips(parts, access) : undefined;
   const cluster = new KubernetesClusterView({
     client,
@@ -113,6 +133,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     serve: () => Promise.resolve(),
     store,
     pools,
+    quotas,
     cluster,
     binder,
     events,
@@ -127,20 +148,28 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
       ...cluster.watches(),
       store.watchState,
       pools.watchState,
+      ...(servesQuotas ? [quotas.watchState] : []),
       ...(vips?.watches() ?? []),
     ],
     electionProblem: () => election?.problem,
     configurationProblem: () => configuration.problem(),
     prepare: async () => {
       await ensureCrds({ client, log });
+      servesQuotas = await prepareQuotas(client, log);
       if (vips !== undefined) await prepareVips(client, log, flags.vipLeaseNamespace);
     },
     follow: () => {
       for (const part of [store, pools, cluster]) part.start();
+      if (servesQuotas) quotas.start();
       vips?.start();
     },
     startConfiguration: () => configuration.start(),
-    whenRecordsAreKnown: () => Promise.all([store.whenSynced(), pools.whenSynced()]),
+    whenRecordsAreKnown: () =>
+      Promise.all([
+        store.whenSynced(),
+        pools.whenSynced(),
+        servesQuotas ? quotas.whenSynced() : undefined,
+      ]),
     whenClusterIsKnown: () => cluster.whenSynced(),
     whenVipsAreKnown: () => Promise.all([cluster.whenSynced(), vips?.whenSynced()]),
     startElection: () => {
@@ -154,7 +183,7 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
     },
     stop: async () => {
       await configuration.stop();
-      for (const part of [cluster, pools, store]) part.stop();
+      for (const part of [cluster, quotas, pools, store]) part.stop();
       vips?.stop();
       await events.stop();
     },
@@ -163,6 +192,21 @@ export async function openKubernetesWorld(parts: WorldParts): Promise<World> {
       vips?.close();
     },
   };
+}
+
+/** @returns false in a cluster whose roles know nothing of quotas: it has none, and is served without them */
+async function prepareQuotas(client: ApiClient, log: Log): Promise<boolean> {
+  try {
+    await ensureCrds({ client, log, manifests: [quotaCrd] });
+    return true;
+  } catch (error) {
+    if (!(error instanceof WorldError) || error.code !== "API_FORBIDDEN") throw error;
+    log.warn(
+      "quotas of namespaces are not in force; apply the definitions and roles of this version (deploy/base) and start again",
+      { reason: error.message },
+    );
+    return false;
+  }
 }
 
 /** A cluster whose roles know nothing of virtual addresses is served without them. */

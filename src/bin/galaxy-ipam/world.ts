@@ -15,6 +15,7 @@ import type { Leadership } from "../../ports/leadership.ts";
 import type { Log } from "../../ports/log.ts";
 import type { PodBinder } from "../../ports/pod-binder.ts";
 import type { PoolStore } from "../../ports/pool-store.ts";
+import type { QuotaStore } from "../../ports/quota-store.ts";
 import type { PodConditions, VipClaims } from "../../ports/vip-claims.ts";
 import type { NodeLeaseStore, VipStore } from "../../ports/vip-store.ts";
 import type { IpamFileConfig, IpamFlags } from "../../wire/ipam-options.ts";
@@ -69,6 +70,7 @@ export interface World {
   readonly kind: "kubernetes" | "embedded";
   readonly store: AllocationStore;
   readonly pools: PoolStore;
+  readonly quotas: QuotaStore;
   readonly cluster: ClusterView;
   readonly binder: PodBinder;
   readonly events: EventRecorder;
