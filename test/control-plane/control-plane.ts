@@ -41,6 +41,8 @@ export type ControlPlaneOptions = {
   readonly hasControllers?: boolean;
   /** Further flags, for example `{ "kube-apiserver": ["--v=4"] }`; they win over those of the harness. */
   readonly flags?: Readonly<Partial<Record<ProgramName, readonly string[]>>>;
+  /** Variables of a program's environment beside those of this process. */
+  readonly env?: Readonly<Partial<Record<ProgramName, Readonly<Record<string, string>>>>>;
   /** Keeps folder and logs after `stop()`; also with the environment variable KEEP_CONTROL_PLANE=1. */
   readonly keepsFolder?: boolean;
 };
@@ -170,7 +172,8 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const start = (name: ProgramName, file: string, args: readonly string[]): ChildProgram => {
     const more = options.flags?.[name] ?? [];
     const logFile = join(folder, `${name}.log`);
-    const program = startProgram({ name, file, args: [...args, ...more], logFile });
+    const env = options.env?.[name] ?? {};
+    const program = startProgram({ name, file, args: [...args, ...more], logFile, env });
     running.set(name, program);
     return program;
   };

@@ -1,15 +1,23 @@
-// What a kubelet and kube-proxy do for the pods of galaxy-ipam, with processes in place of containers: each pod that is bound to a node is started
-// with the arguments, environment, mounted Secrets and ServiceAccount of its manifest, and the Service leads to those that its selector finds.
-// It pulls no images and makes no networks; that pods become Running is the work of simulated-nodes.ts.
+// What a kubelet and kube-proxy do for the pods of galaxy-ipam and galaxy-webhook, with processes in place of containers: each pod that is
+// bound to a node is started with the program, arguments, environment, mounted Secrets and ServiceAccount of its manifest, and Services lead to
+// those that their selectors find. It pulls no images and makes no networks; that pods become Running is the work of simulated-nodes.ts.
 
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { removeAtExit } from "./child-program.ts";
+import { fileURLToPath } from "node:url";
+import { waitUntil } from "./api.ts";
+import {
+  type ChildProgram,
+  freePort,
+  removeAtExit,
+  startProgram,
+  waitForProgram,
+} from "./child-program.ts";
 import type { ControlPlane } from "./control-plane.ts";
-import { type GalaxyIpam, startGalaxyIpam } from "./galaxy-ipam.ts";
 import { type Kind, type KubeObject, type Pod, pods } from "./kinds.ts";
+import type { LeadTo } from "./service-network.ts";
 
 const namespace = "kube-system";
 
@@ -24,6 +32,18 @@ const endpoints: Kind<Endpoints> = {
   plural: "endpoints",
   namespaced: true,
 };
+type Service = KubeObject & {
+  readonly spec: {
+    readonly clusterIP?: string;
+    readonly ports: readonly { readonly port: number; readonly targetPort: string | number }[];
+  };
+};
+const services: Kind<Service> = {
+  apiVersion: "v1",
+  kind: "Service",
+  plural: "services",
+  namespaced: true,
+};
 type Secret = KubeObject & { readonly data?: Readonly<Record<string, string>> };
 const secrets: Kind<Secret> = {
   apiVersion: "v1",
@@ -36,12 +56,15 @@ const secrets: Kind<Secret> = {
 type ProgramSpec = {
   readonly serviceAccountName?: string;
   readonly containers: readonly {
+    readonly name: string;
+    readonly command?: readonly string[];
     readonly args?: readonly string[];
     readonly env?: readonly {
       readonly name: string;
       readonly value?: string;
       readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
     }[];
+    readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
     readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   }[];
   readonly volumes?: readonly {
@@ -50,33 +73,43 @@ type ProgramSpec = {
   }[];
 };
 
+/** The flags by which programs are told the ports that their manifests name. */
+const portFlags: Readonly<Record<string, string>> = {
+  extender: "--port",
+  api: "--api-port",
+  webhook: "--port",
+};
+
+/** The process of one pod. */
+export type PodProcess = {
+  readonly pid: number;
+  readonly logFile: string;
+  /** Ports on loopback by their names in the manifest. */
+  readonly ports: ReadonlyMap<string, number>;
+};
+
 export type PodPrograms = {
-  /** What the scheduler reaches at the Service's port 9040, and clients at 9041. */
+  /** Leads to port 9040 of the Service galaxy-ipam, also before there is one. */
   readonly url: string;
-  readonly apiUrl: string;
   /** Processes by the name of their pod. */
-  readonly processes: ReadonlyMap<string, GalaxyIpam>;
+  readonly processes: ReadonlyMap<string, PodProcess>;
   /** Has the log of each process, by the name of its pod. */
   readonly logFolder: string;
-  /** Names of the pods that the Service leads to now. */
+  /** Addresses of Services and pods in kube-system, for a ServiceNetwork. */
+  readonly leadTo: LeadTo;
+  /** Names of the pods that the Service galaxy-ipam leads to now. */
   served(): readonly string[];
   stop(): Promise<void>;
 };
 
-/**
- * Begins to run the pods with label `app=galaxy-ipam`.
- * @param options.flags after those of the manifest
- */
-export async function startPodPrograms(
-  plane: ControlPlane,
-  options: { readonly flags?: readonly string[] } = {},
-): Promise<PodPrograms> {
+/** Begins to run the pods with label `app=galaxy-ipam` or `app=galaxy-webhook`. */
+export async function startPodPrograms(plane: ControlPlane): Promise<PodPrograms> {
   const { api } = plane;
   const folder = mkdtempSync(join(tmpdir(), "galaxy-pods-"));
   removeAtExit(folder);
   const logFolder = join(folder, "logs");
   mkdirSync(logFolder);
-  const processes = new Map<string, GalaxyIpam>();
+  const processes = new Map<string, PodProcess & { readonly program: ChildProgram }>();
   const known = new Set<string>();
   const work = new Set<Promise<void>>();
   let isStopped = false;
@@ -89,25 +122,36 @@ export async function startPodPrograms(
     void promise.finally(() => work.delete(promise));
   };
 
+  /** Writes a Secret as files; waits for it, as kubelet does, for as long as the pod is there. */
+  const mount = async (secret: string, target: string, uid: string): Promise<void> => {
+    const found = await waitUntil(
+      `Secret ${secret}`,
+      () => api.get(secrets, { name: secret, namespace }),
+      (seen) => seen !== undefined || !known.has(uid) || isStopped,
+      { everyMs: 200 },
+    );
+    mkdirSync(target);
+    for (const [file, text] of Object.entries(found?.data ?? {})) {
+      writeFileSync(join(target, file), Buffer.from(text, "base64"));
+    }
+  };
+
   const start = async (pod: Pod): Promise<void> => {
-    const { name, uid } = pod.metadata;
+    const { name, uid = "" } = pod.metadata;
     const spec = pod.spec as unknown as ProgramSpec;
     const [container] = spec.containers;
-    const own = join(folder, uid ?? name);
+    if (container === undefined) return;
+    const own = join(folder, uid);
     mkdirSync(own);
     const token = await tokenOf(plane, spec.serviceAccountName ?? "default", pod);
     const kubeconfig = join(own, "kubeconfig");
     writeFileSync(kubeconfig, JSON.stringify(kubeconfigWith(api.address, token)));
-    let args = [...(container?.args ?? [])];
-    for (const { name: volume, mountPath } of container?.volumeMounts ?? []) {
+    let args = [...(container.args ?? [])];
+    for (const { name: volume, mountPath } of container.volumeMounts ?? []) {
       const secret = spec.volumes?.find((one) => one.name === volume)?.secret?.secretName;
       if (secret === undefined) continue;
-      const { data = {} } = (await api.get(secrets, { name: secret, namespace })) ?? {};
       const target = join(own, volume);
-      mkdirSync(target);
-      for (const [file, text] of Object.entries(data)) {
-        writeFileSync(join(target, file), Buffer.from(text, "base64"));
-      }
+      await mount(secret, target, uid);
       args = args.map((arg) => arg.replace(mountPath, target));
     }
     const fields: Readonly<Record<string, string>> = {
@@ -116,35 +160,50 @@ export async function startPodPrograms(
       "spec.nodeName": pod.spec.nodeName ?? "",
     };
     const env = Object.fromEntries(
-      (container?.env ?? []).map(({ name: variable, value, valueFrom }) => [
+      (container.env ?? []).map(({ name: variable, value, valueFrom }) => [
         variable,
         value ?? fields[valueFrom?.fieldRef?.fieldPath ?? ""] ?? "",
       ]),
     );
-    const running = await startGalaxyIpam({
-      kubeconfig,
+    const ports = new Map<string, number>();
+    for (const { name: port } of container.ports ?? []) ports.set(port, await freePort());
+    // Without a command the image's own program runs, which has the container's name.
+    const [file = container.name] = container.command ?? [];
+    const logFile = join(own, "log");
+    const program = startProgram({
+      name,
+      file: process.execPath,
+      args: [
+        "--disable-warning=ExperimentalWarning",
+        fileURLToPath(new URL(`../../src/bin/${file}.ts`, import.meta.url)),
+        `--kubeconfig=${kubeconfig}`,
+        ...args.filter((arg) => !arg.startsWith("--bind=")),
+        // The processes share this machine, and nobody else is to reach them.
+        "--bind=127.0.0.1",
+        ...[...ports].map(([port, number]) => `${portFlags[port] ?? ""}=${number}`),
+      ],
+      logFile,
       env,
-      // The processes share this machine, and nobody else is to reach them.
-      flags: [...args.filter((arg) => !arg.startsWith("--bind=")), ...(options.flags ?? [])],
     });
-    processes.set(name, running);
-    symlinkSync(running.logFile, join(logFolder, `${name}.log`));
+    symlinkSync(logFile, join(logFolder, `${name}.log`));
+    for (const port of ports.values()) await waitForProgram(program, () => canConnect(port));
+    processes.set(name, { pid: program.pid, logFile, ports, program });
     // It may have been deleted meanwhile.
-    if (!known.has(uid ?? "")) await end(pod);
+    if (!known.has(uid)) await end(pod);
   };
 
   const end = async (pod: Pod): Promise<void> => {
     const { name } = pod.metadata;
     const running = processes.get(name);
     processes.delete(name);
-    await running?.stop();
+    await running?.program.stop("SIGTERM", 60_000);
   };
 
   const forget = (pod: Pod): void => {
     if (known.delete(pod.metadata.uid ?? "")) doLater(() => end(pod));
   };
   const podFollower = api.follow(
-    { kind: pods, namespace, labelSelector: "app=galaxy-ipam" },
+    { kind: pods, namespace, labelSelector: "app in (galaxy-ipam, galaxy-webhook)" },
     {
       changed: (pod) => {
         const uid = pod.metadata.uid ?? "";
@@ -157,43 +216,64 @@ export async function startPodPrograms(
       gone: forget,
     },
   );
-  const serviceFollower = api.follow({
-    kind: endpoints,
-    namespace,
-    fieldSelector: "metadata.name=galaxy-ipam",
-  });
-  await Promise.all([podFollower.synced, serviceFollower.synced]);
+  const endpointsFollower = api.follow({ kind: endpoints, namespace });
+  const serviceFollower = api.follow({ kind: services, namespace });
+  await Promise.all([podFollower.synced, endpointsFollower.synced, serviceFollower.synced]);
 
-  const served = (): readonly string[] =>
-    [...serviceFollower.items.values()].flatMap(({ subsets = [] }) =>
-      subsets.flatMap(({ addresses = [] }) =>
-        addresses.flatMap(({ targetRef }) => targetRef?.name ?? []),
-      ),
-    );
-  const target = (port: "port" | "apiPort"): number | undefined => {
-    const [name = ""] = served();
-    return processes.get(name)?.[port];
+  const servedBy = (service: string): readonly string[] =>
+    [...endpointsFollower.items.values()]
+      .filter(({ metadata }) => metadata.name === service)
+      .flatMap(({ subsets = [] }) =>
+        subsets.flatMap(({ addresses = [] }) =>
+          addresses.flatMap(({ targetRef }) => targetRef?.name ?? []),
+        ),
+      );
+  const leadTo: LeadTo = (host, port) => {
+    for (const { metadata, spec } of serviceFollower.items.values()) {
+      if (spec.clusterIP !== host) continue;
+      const target = spec.ports.find((one) => one.port === port)?.targetPort;
+      const [name = ""] = servedBy(metadata.name);
+      return processes.get(name)?.ports.get(String(target));
+    }
+    for (const { metadata, spec, status } of podFollower.items.values()) {
+      if ((status as { readonly podIP?: string }).podIP !== host) continue;
+      const { containers } = spec as unknown as ProgramSpec;
+      const name = containers[0]?.ports?.find((one) => one.containerPort === port)?.name ?? "";
+      return processes.get(metadata.name)?.ports.get(name);
+    }
+    return undefined;
   };
-  const [extender, clients] = await Promise.all([
-    startForwarding(() => target("port")),
-    startForwarding(() => target("apiPort")),
-  ]);
+  const served = () => servedBy("galaxy-ipam");
+  const extender = await startForwarding(() =>
+    processes.get(served()[0] ?? "")?.ports.get("extender"),
+  );
 
   return {
     url: `http://127.0.0.1:${extender.port}`,
-    apiUrl: `http://127.0.0.1:${clients.port}`,
     processes,
     logFolder,
+    leadTo,
     served,
     stop: async () => {
       isStopped = true;
       podFollower.stop();
+      endpointsFollower.stop();
       serviceFollower.stop();
       while (work.size > 0) await Promise.all(work);
-      await Promise.all([...processes.values()].map((running) => running.stop("SIGKILL")));
-      await Promise.all([extender.stop(), clients.stop()]);
+      await Promise.all([...processes.values()].map(({ program }) => program.stop("SIGKILL")));
+      await extender.stop();
     },
   };
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 /** A token of a ServiceAccount, bound to the pod as kubelet asks for it. */

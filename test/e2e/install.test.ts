@@ -14,6 +14,7 @@ import { removeAtExit, tailOf } from "../control-plane/child-program.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { type PodPrograms, startPodPrograms } from "../control-plane/pod-programs.ts";
+import { type ServiceNetwork, startServiceNetwork } from "../control-plane/service-network.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
 
 const skip = (await reasonToSkip()) || (await reasonToSkipKubectl());
@@ -32,18 +33,26 @@ const blocks = [...guide.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => {
 describe("docs/install.md", { skip }, () => {
   const folder = mkdtempSync(join(tmpdir(), "galaxy-install-"));
   removeAtExit(folder);
+  let network: ServiceNetwork;
   let plane: ControlPlane;
   let nodes: SimulatedNodes;
   let programs: PodPrograms;
   let failed: string | undefined;
 
   before(async () => {
+    network = await startServiceNetwork();
+    const egress = join(folder, "egress.json");
+    writeFileSync(egress, network.egressSelector);
     plane = await startControlPlane({
       flags: {
-        // As in every cluster: network plugins work on the node's own network.
-        "kube-apiserver": ["--allow-privileged=true"],
+        "kube-apiserver": [
+          // As in every cluster: network plugins work on the node's own network.
+          "--allow-privileged=true",
+          `--egress-selector-config-file=${egress}`,
+        ],
         "kube-controller-manager": [`--controllers=${controllers.join(",")}`],
       },
+      env: { "kube-apiserver": network.apiServerEnv, "kube-scheduler": network.env },
       scheduler: {},
     });
     // Long enough that a process can give its lease back before its pod, and with it its token, is gone.
@@ -54,6 +63,7 @@ describe("docs/install.md", { skip }, () => {
       { name: "a3", internalIp: "10.49.27.3" },
     ]);
     programs = await startPodPrograms(plane);
+    network.lead(programs.leadTo);
     for (const name of ["deploy", "examples"]) {
       cpSync(join(root, name), join(folder, name), { recursive: true });
     }
@@ -74,6 +84,7 @@ describe("docs/install.md", { skip }, () => {
     await programs?.stop();
     await nodes?.stop();
     await plane?.stop();
+    await network?.stop();
   });
 
   function writeProgram(name: string, script: string): void {
@@ -90,8 +101,6 @@ describe("docs/install.md", { skip }, () => {
         PATH: [folder, dirname(process.execPath), process.env["PATH"] ?? ""].join(delimiter),
         HOME: folder,
         KUBECONFIG: plane.kubeconfigOf("admin"),
-        GALAXY_SERVER: programs.apiUrl,
-        GALAXY_TOKEN: plane.tokenOf("admin"),
       },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
@@ -115,19 +124,18 @@ describe("docs/install.md", { skip }, () => {
     return output;
   }
 
-  /** The scheduler's machine has the file of the guide; the address of the Service is reached through the forwarder. */
+  /** The scheduler's machine has the file of the guide. */
   async function restartScheduler(): Promise<void> {
     const text = readFileSync(join(folder, "galaxy-scheduler.yaml"), "utf8");
-    const { extenders } = parseYaml(text.replace(/http:\/\/[\d.]+:9040/, programs.url)) as {
-      extenders: unknown;
-    };
+    const { extenders } = parseYaml(text) as { extenders: unknown };
     await plane.startScheduler({ written: { kind: "configuration", members: { extenders } } });
   }
 
   /** What a block has to have said, by a line of it. */
   const said: readonly (readonly [line: string, ...patterns: RegExp[]])[] = [
     ["kubectl get fip", /^10\.49\.70\.\d+ +Bound +default +shop +shop-/m, /10\.49\.70\.\d+ +a\d/],
-    ["galaxyctl check", /everything agrees/],
+    ['galaxyctl --service "$service" check', /everything agrees/],
+    ["galaxyctl --service kube-system/http:galaxy-ipam:9041 check", /everything agrees/],
   ];
 
   for (const [index, { heading, script }] of blocks.entries()) {
