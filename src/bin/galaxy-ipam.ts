@@ -292,6 +292,12 @@ async function serve(parts: {
           nowMs: () => clock.nowMs(),
         },
         vips: vipStore === undefined ? undefined : () => vipStore.all(),
+        vipPools: () => world.vips?.claims.pools() ?? [],
+        configurationPlace: {
+          namespace: fileConfig.configMapNamespace,
+          name: fileConfig.configMapName,
+          key: fileConfig.floatingipKey,
+        },
         more: [
           ...historyRoutes(history),
           ...eventRoutes(stream),

@@ -31,11 +31,15 @@ export interface ApiClient {
   readonly connection: Connection;
   /** @throws CommandProblem with the server's message and the exit code that belongs to its status */
   call<E extends EndpointShape>(call: ApiCall<E>): Promise<ApiAnswer<E>>;
-  /** A stream of text; ends when the server or `signal` ends it. */
+  /**
+   * A stream of text; ends when the server or `signal` ends it.
+   * @param about names the stream in errors
+   */
   open(
     path: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    about?: string,
   ): Promise<AsyncIterable<Uint8Array>>;
   close(): void;
 }
@@ -129,7 +133,7 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
         throw refusal(connection, call.about, status, problem, text);
       }
     },
-    async open(path, headers, signal) {
+    async open(path, headers, signal, about = "the stream of changes") {
       const response = await send("GET", path, {
         headers,
         timeoutMs: connection.timeoutMs,
@@ -139,7 +143,7 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
       if (status === 200) return response as AsyncIterable<Uint8Array>;
       const text = await textOf(response);
       const problem = (parseJson(text) ?? {}) as Partial<Problem>;
-      throw refusal(connection, "the stream of changes", status, problem, text);
+      throw refusal(connection, about, status, problem, text);
     },
     close: () => agent.destroy(),
   };
@@ -205,11 +209,24 @@ function refusal(
   }
   const id = problem.requestId === undefined ? "" : ` (request ${problem.requestId})`;
   const message = problem.message ?? "";
+  // What the server says of paths that it does not have: it is older than this program, or newer by more than one release.
+  const isUnknown = status === 404 && isPathMessage(message);
+  if (isUnknown) {
+    return new CommandProblem(
+      exitCodes.failed,
+      `${about}: ${connection.base.href} does not know this: galaxy-ipam there is of another version than this galaxyctl; compare galaxyctl status with galaxyctl --version, and upgrade the older one (docs/upgrade.md)${id}`,
+    );
+  }
   const next = nextStepOf(status);
   return new CommandProblem(
     exitCodeOf(status),
     `${about}: ${message}${message !== "" && next !== "" ? "; " : ""}${next}${id}`,
   );
+}
+
+/** "there is no GET /v1/backup; …", as opposed to a pod or an address that is not there. */
+function isPathMessage(message: string): boolean {
+  return /^there is no (GET|POST|PUT|DELETE) \/v1\//.test(message);
 }
 
 function nextStepOf(status: number): string {

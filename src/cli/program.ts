@@ -159,6 +159,7 @@ export function createProgram(options: {
           (await import("./import-addresses.ts")).importAddresses(context, file, flags),
         ),
     );
+  addBackupCommands(program, run);
   addSimulationCommands(program, run);
   program
     .command("completion")
@@ -170,6 +171,36 @@ export function createProgram(options: {
       ),
     );
   return program;
+}
+
+function addBackupCommands(program: Command, run: RunAction): void {
+  program
+    .command("backup")
+    .description("write everything that galaxy keeps to one file")
+    .argument("<FILE>", "file to write; - is standard output")
+    .option("--objects <FILE>", "not from the server, but of what kubectl get -o json printed")
+    .option("--overwrite", "replace the file if it is there")
+    .action((file: string, flags: { objects?: string; overwrite?: boolean }, command: Command) =>
+      run(command, async (context) => (await import("./backup.ts")).backup(context, file, flags)),
+    );
+  program
+    .command("restore")
+    .description("enter what a backup has and the server lacks; what is there stays")
+    .argument("<FILE>", "file that backup wrote; - is standard input")
+    .option("--dry-run", "let the server judge each and change nothing")
+    .option("-y, --yes", "restore without asking")
+    .option("--manifests", "print ConfigMap and VIPPools of the backup for kubectl apply, and stop")
+    .option("--configuration", "print the configuration alone, and stop")
+    .action(
+      (
+        file: string,
+        flags: { dryRun?: boolean; yes?: boolean; manifests?: boolean; configuration?: boolean },
+        command: Command,
+      ) =>
+        run(command, async (context) =>
+          (await import("./restore.ts")).restore(context, file, flags),
+        ),
+    );
 }
 
 function addIpCommands(program: Command, run: RunAction): void {

@@ -147,6 +147,9 @@ export type VipTimers = {
   readonly armMs: number;
 };
 
+/** The key of the administrator's record that keeps an address for virtual use: no pod may have it as its own. */
+export const vipOwnerKey = "vip";
+
 /** The timers of the budget in docs/design/vip.md. */
 export const vipTimers: VipTimers = { renewMs: 1_000, leaseMs: 3_000, ackMs: 300, armMs: 100 };
 

@@ -13,6 +13,7 @@ import type { PoolStore } from "../ports/pool-store.ts";
 import type { QuotaStore } from "../ports/quota-store.ts";
 import { Admin } from "./admin.ts";
 import { Allocator } from "./allocator.ts";
+import { Backup } from "./backup.ts";
 import { Check } from "./check.ts";
 import { Explain } from "./explain.ts";
 import { IdleAddresses } from "./idle-addresses.ts";
@@ -23,6 +24,7 @@ import { QuotaAdmin } from "./quota-admin.ts";
 import { Reclaim } from "./reclaim.ts";
 import type { Configuration } from "./reconfigure.ts";
 import { Reconfigure } from "./reconfigure.ts";
+import { Restore } from "./restore.ts";
 import { Scheduling } from "./scheduling.ts";
 
 /** The world of the control plane. */
@@ -73,6 +75,8 @@ export class IpamService {
   readonly idle: IdleAddresses;
   readonly explain: Explain;
   readonly check: Check;
+  readonly backup: Backup;
+  readonly restore: Restore;
   readonly #ports: IpamPorts;
   readonly #settings: IpamSettings;
   readonly #stops: (() => void)[] = [];
@@ -134,6 +138,11 @@ export class IpamService {
       reclaimPod: (pod) => this.reclaim.reclaimPod(pod, { asksApi: true }),
       adoptAll: () => this.reclaim.adoptAll(),
     });
+    this.backup = new Backup({ allocator, pools: ports.pools, leadership, clock });
+    this.restore = new Restore(
+      { allocator, podQueue, cluster, pools: ports.pools, log },
+      settings.poolNamespace,
+    );
     this.scheduling = new Scheduling(
       {
         allocator,

@@ -4,11 +4,9 @@
 import type { Ip } from "../core/ip.ts";
 import type { Owner } from "../core/owner.ts";
 import { podIdText, workloadIdText } from "../core/owner.ts";
+import { vipOwnerKey } from "../core/vip.ts";
 import type { KeepOutcome, VipAddresses } from "../ports/vip-addresses.ts";
 import type { Allocator } from "./allocator.ts";
-
-/** The key of such a record: it is the administrator's as far as pods are concerned, and says what for. */
-const vipKey = "vip";
 
 /** Keeps addresses for virtual use, also those that no configuration lists yet: it may list them later. */
 export class VipAddressRecords implements VipAddresses {
@@ -30,7 +28,7 @@ export class VipAddressRecords implements VipAddresses {
     }
     const outcome = await allocator.take({
       addresses: [{ ip, from: "free" }],
-      owner: { kind: "admin", key: vipKey },
+      owner: { kind: "admin", key: vipOwnerKey },
       policy: "never",
       podUid: "",
       nodeName: "",
@@ -50,7 +48,7 @@ export class VipAddressRecords implements VipAddresses {
 }
 
 function isOurs(owner: Owner): boolean {
-  return owner.kind === "admin" && owner.key === vipKey;
+  return owner.kind === "admin" && owner.key === vipOwnerKey;
 }
 
 function describeOwner(owner: Owner): string {

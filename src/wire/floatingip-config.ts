@@ -77,6 +77,18 @@ export function parseFloatingIpConfig(text: string): ConfigParse {
   return { kind: "valid", subnets, warnings };
 }
 
+/** Pod subnets as text that {@link parseFloatingIpConfig} reads back as the same; the older spelling does not come back. */
+export function formatFloatingIpConfig(subnets: readonly PodSubnet[]): string {
+  const entries = subnets.map(({ cidr, gateway, nodeSubnets, ranges, vlan }) => ({
+    nodeSubnets: nodeSubnets.map(formatCidr),
+    ips: ranges.map(formatIpRange),
+    subnet: formatCidr(cidr),
+    gateway,
+    vlan,
+  }));
+  return JSON.stringify(entries);
+}
+
 function invalid(problems: readonly string[]): ConfigParse {
   return { kind: "invalid", problems };
 }

@@ -4,7 +4,7 @@
 import type { Ip } from "../core/ip.ts";
 import { parseIp } from "../core/ip.ts";
 import type { IpRange } from "../core/ip-range.ts";
-import { parseCidr, parseIpRange } from "../core/ip-range.ts";
+import { formatIpRange, parseCidr, parseIpRange } from "../core/ip-range.ts";
 import type {
   VipHolder,
   VipLook,
@@ -93,6 +93,25 @@ export function parseVipPool(json: unknown): VipPoolParse {
       onControlPlaneLoss: onControlPlaneLoss === "Hold" ? "Hold" : "Fence",
       minReadyMs: Number(minReadySeconds) * 1_000,
       lastResort: lastResort === "keep" ? "keep" : "release",
+    },
+  };
+}
+
+/** A VIPPool that {@link parseVipPool} reads back as the same. */
+export function formatVipPool(pool: VipPool): Readonly<Record<string, unknown>> {
+  const { lastResort, minReadyMs, mode, name, namespaces, onControlPlaneLoss, ranges } = pool;
+  return {
+    apiVersion: galaxyApiVersion,
+    kind: "VIPPool",
+    metadata: { name },
+    spec: {
+      ranges: ranges.map(formatIpRange),
+      ...(namespaces === undefined ? {} : { namespaces }),
+      mode: mode.kind,
+      ...(mode.kind === "L2" ? { interfaces: mode.interfaces } : {}),
+      onControlPlaneLoss,
+      minReadySeconds: minReadyMs / 1_000,
+      lastResort,
     },
   };
 }

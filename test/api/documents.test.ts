@@ -245,5 +245,8 @@ const operations = [
   "GET /v1/check",
   "POST /v1/check/repair",
   "POST /v1/import",
+  "GET /v1/backup",
+  "POST /v1/restore",
+  "POST /v1/restore/pools",
   "GET /v1/status",
 ];
