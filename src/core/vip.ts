@@ -116,6 +116,8 @@ export type VipRecord = {
   readonly transition: VipTransition | undefined;
   /** What another machine was seen to do with the address ("aa:bb:cc:dd:ee:ff on eth0"), said by the agent of the holder's node. */
   readonly foreignOwner: string | undefined;
+  /** Why the holder's node answers nobody for it in this epoch, said by its agent; undefined: nothing was said. */
+  readonly unable: string | undefined;
   readonly look: VipLook;
   /** The store's version; "" before it was first written. */
   readonly version: string;
@@ -181,6 +183,7 @@ export function newVipRecord(ip: Ip, bornMs: number): VipRecord {
     losses: [],
     transition: undefined,
     foreignOwner: undefined,
+    unable: undefined,
     look: {
       state: "Unheld",
       reason: "New",

@@ -302,4 +302,25 @@ describe("the agent of virtual addresses", () => {
     assert.equal(openings, 1);
     assert.deepEqual(node.answers(), [address, second]);
   });
+
+  it("says in the record why it does not answer for what it was granted, and takes it back when it does", async () => {
+    const node = aNode();
+    node.host.refusals.set(address, "it is the gateway");
+    const agent = node.anAgent();
+    agent.start();
+    await node.clock.pass(1);
+    await node.grant(address, node.lease()?.session ?? 0);
+    await node.clock.pass(1_000);
+    assert.equal(node.vips.get(address)?.unable, undefined, "it may be a watch that is behind");
+    await node.clock.pass(2_000);
+    assert.equal(node.vips.get(address)?.unable, "it is the gateway");
+    const version = node.vips.get(address)?.version;
+    await node.clock.pass(10_000);
+    assert.equal(node.vips.get(address)?.version, version, "it is said once");
+    node.host.refusals.clear();
+    agent.lookAgain(address);
+    await node.clock.pass(100);
+    assert.deepEqual(node.answers(), [address]);
+    assert.equal(node.vips.get(address)?.unable, undefined);
+  });
 });

@@ -51,6 +51,9 @@ const holdExtraMs = 2_000;
 const askEveryMs = 400;
 const askLimitMs = 300;
 
+/** What is granted and cannot be answered for is said after so long: most often it is a watch that is behind. */
+const unableMs = 2_000;
+
 /** Openings that come too late are tried with fewer addresses at once, down to this many. */
 const fewestAtOnce = 32;
 const largestAtOnce = 4_096;
@@ -63,8 +66,11 @@ export class VipAgent {
   /** The outcome of the last write of the lease is unknown: it is read before the next one. */
   #isLeaseUnsure = false;
   readonly #granted = new Map<Ip, Grant>();
-  /** Epochs that were let go in this session: never opened again, whatever an older record says. */
+  /** Why something granted is refused. */
   readonly #refused = new Map<Ip, string>();
+  /** Of which the record is about to say whether they are answered for. */
+  readonly #saying = new Set<Ip>();
+  /** Epochs that were let go in this session: never opened again, whatever an older record says. */
   readonly #closed = new Map<Ip, { readonly bornMs: number; readonly epoch: number }>();
   readonly #letting = new Set<Ip>();
   /** Addresses whose network is ready: the next renewal opens them, too. */
@@ -359,9 +365,33 @@ export class VipAgent {
       log.warn("a granted virtual address is refused", { ip, node: nodeName, because: refusal });
     }
     this.#refused.set(ip, refusal);
+    this.#sayUnable(ip);
     if (!this.#granted.has(ip)) return;
     this.#forget(ip);
     this.#attempt("stop answering", ip, () => this.#close(ip));
+  }
+
+  /** Says in the record, after a while, that nobody answers for what this node was granted; and takes it back when it does answer. */
+  #sayUnable(ip: Ip, delayMs = unableMs): void {
+    if (this.#saying.has(ip)) return;
+    const { clock, vips } = this.#ports;
+    const say = (): void => {
+      this.#saying.delete(ip);
+      const record = vips.get(ip);
+      const isOurs = record?.release === "none" && this.#ownGrant(record) !== undefined;
+      if (!this.#isRunning || !isOurs) return;
+      const because =
+        this.#refused.get(ip) ?? "its network cannot be made ready; see the events of the pod";
+      const unable = this.#ready.has(ip) ? undefined : because;
+      if (record.unable === unable) return;
+      this.#attempt("say whether it is answered for", ip, async () => {
+        // What fails, or was written by somebody else meanwhile, is tried again with what is known then.
+        this.#sayUnable(ip);
+        await vips.update({ ...record, unable });
+      });
+    };
+    this.#saying.add(ip);
+    clock.after(delayMs, say);
   }
 
   #forget(ip: Ip): void {
@@ -393,7 +423,10 @@ export class VipAgent {
         const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
         for (const { ip } of still) {
           if (ready.has(ip)) this.#ready.add(ip);
-          else this.#prepareLater(ip);
+          else {
+            this.#sayUnable(ip);
+            this.#prepareLater(ip);
+          }
         }
       }
       await this.#open([...ready].filter((ip) => this.#ready.has(ip)));
@@ -476,7 +509,7 @@ export class VipAgent {
   }
 
   async #armAndOpen(ips: readonly Ip[]): Promise<"late" | "done"> {
-    const { clock, gate, host, timers } = this.#ports;
+    const { clock, gate, host, timers, vips } = this.#ports;
     const permit = await gate.arm(timers.armMs);
     // Read after arming: however long this process stands still from here on, the kernel opens in time or not at all.
     const entries = ips.flatMap((ip) => this.#granted.get(ip) ?? []);
@@ -488,6 +521,7 @@ export class VipAgent {
     // What was let go meanwhile is being closed, after this opening.
     const still = entries.filter((entry) => this.#granted.get(entry.ip) === entry);
     host.opened(still, endMs);
+    for (const { ip } of still) if (vips.get(ip)?.unable !== undefined) this.#sayUnable(ip, 0);
     return "done";
   }
 

@@ -419,6 +419,7 @@ export class VipController {
       losses: isLoss ? withLoss(losses, holder.podUid, nowMs) : losses,
       transition: this.#transition(facts, to, nowMs),
       foreignOwner: undefined,
+      unable: undefined,
       look,
     });
     if (outcome.kind !== "written") return;
@@ -442,6 +443,7 @@ export class VipController {
             losses: withLoss(losses, holder.podUid, nowMs),
             transition: this.#transition(facts, undefined, nowMs),
             foreignOwner: undefined,
+            unable: undefined,
           }),
       look,
     });
@@ -669,6 +671,10 @@ function lookOf(move: VipMove, { record, judged, selection, standing }: StepFact
   if (holding !== undefined && move.kind !== "grant" && record.foreignOwner !== undefined) {
     const message = `${ip} is held by ${podIdText(holding.pod)} on node ${holding.nodeName}, and ${record.foreignOwner} claims it too; take it away there, or claim another address`;
     return { state: "Conflict", reason: "ForeignOwner", message, candidates };
+  }
+  if (holding !== undefined && move.kind !== "grant" && record.unable !== undefined) {
+    const message = `${ip} was granted to ${podIdText(holding.pod)}, and node ${holding.nodeName} does not answer for it: ${record.unable}`;
+    return { state: "Unheld", reason: "NodeUnable", message, candidates };
   }
   if (holding !== undefined) {
     const message = `${ip} is held by ${podIdText(holding.pod)} on node ${holding.nodeName}`;

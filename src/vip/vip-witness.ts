@@ -306,7 +306,8 @@ export class VipWitness {
     }
     const held = own.filter(({ ip }) => {
       const record = vips.get(ip);
-      return record?.holder?.podUid === uid && record.release === "none";
+      const isRefused = record?.unable !== undefined;
+      return record?.holder?.podUid === uid && record.release === "none" && !isRefused;
     });
     const rest = own.filter((each) => !held.includes(each));
     const condition: HolderCondition = {
@@ -333,6 +334,7 @@ function whyNotText(record: VipRecord | undefined, { pod }: VipClaim): string {
   const own = record.look.candidates.find((each) => samePod(each.pod, pod));
   if (own?.reason !== undefined) return own.reason;
   if (record.look.state === "Rejected") return record.look.reason;
+  if (record.unable !== undefined) return "NodeUnable";
   return record.holder === undefined
     ? record.look.state
     : `${podIdText(record.holder.pod)} holds it`;

@@ -80,8 +80,7 @@ function aCluster(
     });
   }
   const log = new MemoryLog();
-  const startAgent = (nodeName: string, gate: MemoryVipGate) => {
-    const host = new MemoryVipHost();
+  const startAgent = (nodeName: string, gate: MemoryVipGate, host = new MemoryVipHost()) => {
     const timers = vipTimers;
     const agent = new VipAgent({ nodeName, vips, leases, gate, host, clock, log, timers });
     agent.start();
@@ -90,7 +89,8 @@ function aCluster(
   const nodes = names.map((name) => {
     const nodeName = `n${name}`;
     const gate = new MemoryVipGate(clock);
-    return { nodeName, gate, agent: startAgent(nodeName, gate) };
+    const host = new MemoryVipHost();
+    return { nodeName, gate, host, agent: startAgent(nodeName, gate, host) };
   });
   const ports = {
     vips,
@@ -355,6 +355,27 @@ describe("virtual addresses", () => {
     const look = vips.get(address)?.look;
     assert.equal(look?.state, "Conflict");
     assert.match(look.message, /aa:bb:cc:dd:ee:ff on eth0 claims it too/);
+  });
+
+  it("are not called held while the node that was granted them does not answer", async () => {
+    const { answering, clock, nodes, vips } = aCluster();
+    await clock.pass(1_000);
+    const record = vips.get(address) ?? assert.fail("there is a record");
+    const holding = nodes.find(({ nodeName }) => nodeName === record.holder?.nodeName);
+    holding?.host.refusals.set(address, "it is the gateway");
+    holding?.agent.lookAgain(address);
+    await clock.pass(4_000);
+    assert.deepEqual(answering(), []);
+    const refused = vips.get(address);
+    assert.equal(refused?.look.state, "Unheld");
+    assert.equal(refused.look.reason, "NodeUnable");
+    assert.match(refused.look.message, /does not answer for it: it is the gateway$/);
+    assert.equal(refused.epoch, record.epoch);
+    holding?.host.refusals.clear();
+    holding?.agent.lookAgain(address);
+    await clock.pass(4_000);
+    assert.deepEqual(answering(), [holding?.nodeName]);
+    assert.equal(vips.get(address)?.look.state, "Held");
   });
 
   it("are back with the same epoch when the API server was away for everybody", async () => {

@@ -126,7 +126,7 @@ function readRange(entry: unknown): IpRange | undefined {
 /** A FloatingVIP that says what the record says; with its version when it has one. */
 export function formatFloatingVip(record: VipRecord): Readonly<Record<string, unknown>> {
   const { ip, bornMs, epoch, holder, release, next, grantedAtMs, look, version } = record;
-  const { foreignOwner, losses, transition, voters } = record;
+  const { foreignOwner, losses, transition, unable, voters } = record;
   return {
     apiVersion: galaxyApiVersion,
     kind: "FloatingVIP",
@@ -153,6 +153,7 @@ export function formatFloatingVip(record: VipRecord): Readonly<Record<string, un
         ...(reason === undefined ? {} : { reason }),
       })),
       ...(foreignOwner === undefined ? {} : { foreignOwner }),
+      ...(unable === undefined ? {} : { unable }),
       ...(transition === undefined ? {} : { lastTransition: formatTransition(transition) }),
       ...(losses.length === 0
         ? {}
@@ -217,6 +218,7 @@ export function parseFloatingVip(json: unknown): VipRecord | undefined {
     losses: asList(valueAt(status, "losses")).flatMap(readLoss),
     transition: readTransition(valueAt(status, "lastTransition")),
     foreignOwner: textAt(status, "foreignOwner"),
+    unable: textAt(status, "unable"),
     // A new object has no status yet.
     look:
       asObject(status)?.["state"] === undefined ? newVipRecord(ip, bornMs).look : readLook(status),
@@ -377,6 +379,7 @@ export const floatingVipCrd = definition(
           },
           voters: { type: "array", items: text },
           foreignOwner: { ...text, description: "Another machine that claims the address." },
+          unable: { ...text, description: "Why the holder's node does not answer for it." },
           lastTransition: {
             ...open,
             properties: {

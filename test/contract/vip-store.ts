@@ -157,6 +157,7 @@ export function describeVipStore(name: string, start: () => Promise<VipStoreBenc
             programMs: 7,
           },
           foreignOwner: "aa:bb:cc:dd:ee:ff on eth0",
+          unable: "it is the gateway of eth0",
           look: {
             state: "Moving",
             reason: "LettingGo",

@@ -110,6 +110,7 @@ async function exported(): Promise<Exported> {
       losses: [],
       transition: undefined,
       foreignOwner: undefined,
+      unable: undefined,
       look: { state: "Held", reason: "Ready", message: "", candidates: [] },
       version: "1",
     },
