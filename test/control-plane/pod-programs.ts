@@ -137,7 +137,7 @@ export async function startPodPrograms(plane: ControlPlane): Promise<PodPrograms
   };
 
   const start = async (pod: Pod): Promise<void> => {
-    const { name, uid = "" } = pod.metadata;
+    const { name, uid } = pod.metadata;
     const spec = pod.spec as unknown as ProgramSpec;
     const [container] = spec.containers;
     if (container === undefined) return;
