@@ -8,11 +8,13 @@ import { fileURLToPath } from "node:url";
 import { parseAllDocuments, parse as parseYaml } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
 import { crdManifests } from "../../scripts/write-crds.ts";
+import { mendPath, warnPath } from "../../src/adapters/http/webhook-server.ts";
 import { PrometheusMetrics } from "../../src/adapters/metrics/prometheus-metrics.ts";
 import { PrometheusNodeMetrics } from "../../src/adapters/metrics/prometheus-node-metrics.ts";
 import { PrometheusVipNodeMetrics } from "../../src/adapters/metrics/prometheus-vip-metrics.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { parseNodeConfig } from "../../src/wire/node-config.ts";
+import { parseWebhookOptions } from "../../src/wire/webhook-options.ts";
 import { aPodSubnet, ip } from "../builders.ts";
 import { readQuestion } from "./promql.ts";
 
@@ -65,6 +67,76 @@ test("the example has this version's images and configurations that are accepted
   assert.equal(subnets.kind, "valid", JSON.stringify(subnets));
   const networks = parseNodeConfig(texts["galaxy.json"] ?? "", "networks.yaml");
   assert.equal(networks.kind, "config", JSON.stringify(networks));
+});
+
+test("the webhook's manifests name the port, paths, objects and Service that the program takes by itself, and it holds nothing up", () => {
+  const objectsOf = (file: string) =>
+    parseAllDocuments(read(`components/webhook/${file}`)).map(
+      (document) => document.toJS() as unknown,
+    );
+  type Container = {
+    command: string[];
+    args?: string[];
+    ports: { name: string; containerPort: number }[];
+  };
+  const [deployment] = objectsOf("deployment.yaml") as {
+    metadata: { namespace: string };
+    spec: { template: { spec: { serviceAccountName: string; containers: [Container] } } };
+  }[];
+  assert.ok(deployment !== undefined);
+  const [{ command, args = [], ports }] = deployment.spec.template.spec.containers;
+  assert.deepEqual(command, ["galaxy-webhook"]);
+  const parsed = parseWebhookOptions(args, deployment.metadata.namespace);
+  assert.ok(parsed.kind === "options", JSON.stringify(parsed));
+  const { options } = parsed;
+  assert.deepEqual(ports, [{ name: "webhook", containerPort: options.port }]);
+  const [service] = objectsOf("service.yaml") as {
+    metadata: { name: string; namespace: string };
+    spec: { ports: { port: number; targetPort: string }[] };
+  }[];
+  assert.deepEqual(options.serverNames, [
+    `${service?.metadata.name}.${service?.metadata.namespace}.svc`,
+  ]);
+  assert.deepEqual(
+    service?.spec.ports.map(({ port, targetPort }) => [port, targetPort]),
+    [[443, "webhook"]],
+  );
+  const configurations = objectsOf("configurations.yaml") as {
+    kind: string;
+    metadata: { name: string };
+    webhooks: {
+      failurePolicy: string;
+      timeoutSeconds: number;
+      clientConfig: { service: { name: string; namespace: string; path: string } };
+    }[];
+  }[];
+  assert.deepEqual(
+    configurations.map(({ kind, metadata }) => [kind, metadata.name]),
+    [
+      ["MutatingWebhookConfiguration", options.mutating],
+      ["ValidatingWebhookConfiguration", options.validating],
+    ],
+  );
+  const paths = configurations.flatMap(({ webhooks }) =>
+    webhooks.map(({ failurePolicy, timeoutSeconds, clientConfig }) => {
+      assert.equal(failurePolicy, "Ignore");
+      assert.ok(timeoutSeconds <= 2);
+      const { name, namespace, path } = clientConfig.service;
+      assert.deepEqual(
+        { name, namespace },
+        { name: service?.metadata.name, namespace: options.namespace },
+      );
+      return path;
+    }),
+  );
+  assert.deepEqual(paths, [mendPath, warnPath]);
+  const rules = (
+    objectsOf("roles.yaml") as { rules?: { resources: string[]; resourceNames?: string[] }[] }[]
+  ).flatMap((role) => role.rules ?? []);
+  for (const { resources, resourceNames } of rules) {
+    const wanted = resources.includes("secrets") ? options.secretName : options.validating;
+    if (resourceNames !== undefined) assert.deepEqual(resourceNames, [wanted]);
+  }
 });
 
 /** Metrics of other programs that rules ask for, with their labels; kube-state-metrics has them. */
