@@ -17,6 +17,7 @@ import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "..
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
+import { addressLimitOf } from "./address-limit.ts";
 import { graceMs, History, Violation } from "./violation.ts";
 
 /** What was promised to the owner of an address when a pod got it. */
@@ -409,8 +410,10 @@ export class Judge {
     if (pod === undefined || ref === undefined || !podsAreInterchangeable(ref)) return;
     const { policy, pool } = pod.facts;
     if (policy === "pod-delete" || pool !== undefined) return;
-    const replicas = Math.max(
-      ...this.#workloadStates(ref).map((state) => (state === undefined ? 0 : state.replicas)),
+    const most = Math.max(
+      ...this.#workloadStates(ref).map((state) =>
+        state === undefined ? 0 : addressLimitOf(state),
+      ),
     );
     // What an operator labelled is not the workload's any more; when he takes the label away it comes back, whatever was promised meanwhile.
     // Outside the configuration its record is not made again.
@@ -429,10 +432,10 @@ export class Judge {
           other.facts.pool === undefined &&
           sameRef(this.#workloadRefOf(other), ref),
       );
-    if (users.length > replicas) {
+    if (users.length > most) {
       throw new Violation(
         "no more addresses than replicas",
-        `${workloadIdText(ref)} has ${users.length} pods with addresses and ${replicas} replicas after ${podKey(id)} (${uid})`,
+        `${workloadIdText(ref)} has ${users.length} pods with addresses and may have ${most} after ${podKey(id)} (${uid})`,
       );
     }
   }
@@ -599,7 +602,10 @@ export class Judge {
       Math.max(...(this.#ownedCounts.get(key)?.since(nowMs - graceMs) ?? [0])) + takenOutCount;
     const isLegitimate = states.some((state) => {
       if (state === undefined) return true;
-      if (podsAreInterchangeable(ref)) return state.replicas === 0 || owned > state.replicas;
+      if (podsAreInterchangeable(ref)) {
+        const limit = addressLimitOf(state);
+        return limit === 0 || owned > limit;
+      }
       const name = record.owner.kind === "pod" ? record.owner.pod.name : "";
       const ordinal = ordinalOf(name) ?? -1;
       return ordinal < state.firstOrdinal || ordinal >= state.firstOrdinal + state.replicas;
@@ -736,8 +742,9 @@ export class Judge {
         .filter(
           (other) => ownsRecord(ref, other) && familyOf(other.ip) === familyOf(record.ip),
         ).length;
-      return owned > workload.replicas
-        ? [`beyond ${workload.replicas} replicas: ${line(record)}`]
+      const limit = addressLimitOf(workload);
+      return owned > limit
+        ? [`beyond the ${limit} addresses of ${workload.replicas} replicas: ${line(record)}`]
         : [];
     }
     const ordinal = owner.kind === "pod" ? (ordinalOf(owner.pod.name) ?? -1) : -1;

@@ -244,7 +244,7 @@ export class Operations {
   }
 
   #template(kind: WorkloadKind, revision: number): PodTemplate {
-    const { random } = this.#parts;
+    const { random, swarm } = this.#parts;
     const pool = random.chance(0.2) ? random.pick(poolNames) : undefined;
     const annotation =
       kind === "daemonset" || kind === "job"
@@ -258,6 +258,10 @@ export class Operations {
       pool: hasPool ? pool : undefined,
       request: this.#request(),
       revision,
+      // Drawn where it may be something only, so that worlds without it stay what they were.
+      ...(kind === "deployment" && swarm.surgeShare > 0 && random.chance(swarm.surgeShare)
+        ? { surgeAddresses: random.integer(1, 2) }
+        : {}),
     };
   }
 
@@ -412,5 +416,6 @@ function describe(template: PodTemplate): string {
   const pool = template.pool === undefined ? "" : ` pool ${template.pool}`;
   const ranges =
     template.request.kind === "ranges" ? ` ${template.request.ranges.length} ranges` : "";
-  return `revision ${template.revision} policy ${template.policy}${pool}${ranges}`;
+  const surge = template.surgeAddresses === undefined ? "" : ` surge ${template.surgeAddresses}`;
+  return `revision ${template.revision} policy ${template.policy}${pool}${ranges}${surge}`;
 }

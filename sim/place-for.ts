@@ -16,6 +16,7 @@ import { podIdText, podsAreInterchangeable, workloadIdText } from "../src/core/o
 import type { Slot } from "../src/core/pick.ts";
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
+import { addressLimitOf } from "./address-limit.ts";
 
 /** An address and what taking it means. */
 type Candidate = { readonly ip: Ip; readonly from: "own" | "reserved" | "new" };
@@ -135,7 +136,7 @@ function isWithinLimit(
   const uids = users
     .filter(({ owner }) => owner.kind === "pod" && isSame(owner.workload, workload.ref))
     .map(({ podUid }) => podUid);
-  return new Set(uids).size < workload.replicas;
+  return new Set(uids).size < addressLimitOf(workload);
 }
 
 function isOf({ owner }: Allocation, ref: WorkloadRef | undefined, pool: string | undefined) {

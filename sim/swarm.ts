@@ -46,6 +46,8 @@ export type Swarm = {
   readonly hasIpv6: boolean;
   readonly allowsOverstay: boolean;
   readonly rejectAfterFilter: number;
+  /** How likely a Deployment has addresses beside those of its replicas. */
+  readonly surgeShare: number;
   /** Pods name one scheduler or another. */
   readonly schedulerCount: number;
 };
@@ -71,7 +73,7 @@ export function drawSwarm(random: Random): Swarm {
     random.chance(probability) ? value : 0;
   const late = sometimes(0.3, 0.02);
   const allowsOverstay = random.chance(0.15);
-  const drawn: Swarm = {
+  const drawn: Omit<Swarm, "surgeShare"> = {
     subnets,
     nodes,
     hasIpv6,
@@ -122,7 +124,9 @@ export function drawSwarm(random: Random): Swarm {
     },
   };
   // Drawn last, so that worlds without it stay what they were.
-  return { ...drawn, network: { ...drawn.network, listRefused: sometimes(0.3, 0.5) } };
+  const listRefused = sometimes(0.3, 0.5);
+  const surgeShare = sometimes(0.3, 0.5);
+  return { ...drawn, network: { ...drawn.network, listRefused }, surgeShare };
 }
 
 /** A pod subnet with so many addresses. */

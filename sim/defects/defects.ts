@@ -254,6 +254,13 @@ export const defects: readonly Defect[] = [
     replace: "    return limit === 0 || ownedCount > limit + 1\n",
   },
   {
+    name: "addresses for rolling updates released",
+    breaks: "a Deployment loses the addresses that it has beside those of its replicas (surge-ips)",
+    file: decideReclaim,
+    find: "    const limit = addressLimitOf(workload);\n",
+    replace: "    const limit = Math.min(addressLimitOf(workload), workload.replicas ?? 1);\n",
+  },
+  {
     name: "administrator's record released",
     breaks: "resync gives reserved addresses away (D-5)",
     file: reclaim,

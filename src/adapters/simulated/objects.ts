@@ -9,6 +9,8 @@ import type { PodSubnet } from "../../core/subnets.ts";
 export type PodTemplate = Pick<PodFacts, "wantsAddress" | "policy" | "pool" | "request"> & {
   /** Changes with every roll-out. */
   readonly revision: number;
+  /** Of a Deployment: addresses beside those of its replicas, for rolling updates (annotation `surge-ips`); none by default. */
+  readonly surgeAddresses?: number;
 };
 
 /** A pod with what its controllers and kubelet need. */

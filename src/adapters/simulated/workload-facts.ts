@@ -7,6 +7,7 @@ import {
   replicaSetNameOf,
   resolveOwnership,
 } from "../../core/ownership.ts";
+import { surgeAnnotation } from "../../wire/established-names.ts";
 import { parseDeployment } from "../../wire/workload.ts";
 import { workloadKey } from "./keys.ts";
 import type { SimWorkload, WorkloadKind } from "./objects.ts";
@@ -30,10 +31,12 @@ export function stateOfWorkload(
   ref: WorkloadRef,
 ): WorkloadState {
   if (workload === undefined) return { kind: "gone" };
+  const { surgeAddresses = 0 } = workload.template;
   return {
     kind: "present",
     uid: workload.uid,
     replicas: scalableKinds.has(ref.kind) ? workload.replicas : undefined,
+    ...(workload.kind === "deployment" && surgeAddresses > 0 ? { surgeAddresses } : {}),
     firstOrdinal: workload.firstOrdinal,
     rolloutDeadlock: rolloutDeadlockOf(workload),
   };
@@ -42,10 +45,15 @@ export function stateOfWorkload(
 /** Why a rolling update of a workload waits for ever, as it is said of real Deployments; undefined when it does not. */
 export function rolloutDeadlockOf(workload: SimWorkload): string | undefined {
   if (workload.kind !== "deployment") return undefined;
-  const { maxSurge, maxUnavailable, replicas, ref } = workload;
+  const { maxSurge, maxUnavailable, replicas, ref, template } = workload;
+  const annotations = { [surgeAnnotation]: `${template.surgeAddresses ?? 0}` };
   const state = parseDeployment({
     metadata: { namespace: ref.namespace, name: ref.name },
-    spec: { replicas, strategy: { rollingUpdate: { maxSurge, maxUnavailable } } },
+    spec: {
+      replicas,
+      strategy: { rollingUpdate: { maxSurge, maxUnavailable } },
+      template: { metadata: { annotations } },
+    },
   });
   return state.kind === "present" ? state.rolloutDeadlock : undefined;
 }
