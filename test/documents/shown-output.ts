@@ -67,7 +67,7 @@ function matchLines(
 
 /** What of a page's line is different in each run; the first two kinds are bound. */
 const variable =
-  /(?<bound>\b\d{1,3}(?:\.\d{1,3}){3}\b(?!\/)|(?<=-)(?:[0-9a-f]{8,10}-[0-9a-z]{5}|[0-9a-f]{9,10})\b)|(?<time>\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)|(?<age>\b\d+(?:ms|[smhd])\b(?:\d+[smh]\b)?)|(?<any>…)/g;
+  /(?<bound>\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<=-)(?:[0-9a-f]{8,10}-[0-9a-z]{5}|[0-9a-f]{9,10})\b)|(?<time>\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)|(?<age>\b\d+(?:ms|[smhd])\b(?:\d+[smh]\b)?)|(?<any>…)/g;
 
 function matchLine(row: string, line: string, bindings: Bindings): Bindings | undefined {
   const words: string[] = [];

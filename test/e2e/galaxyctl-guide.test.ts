@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -17,26 +17,21 @@ import {
   tailOf,
   waitForProgram,
 } from "../control-plane/child-program.ts";
+import { type BlockShell, openBlockShell } from "../documents/block-shell.ts";
+import { blocksOf, isShell } from "../documents/markdown-blocks.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const guide = readFileSync(join(root, "docs/cli.md"), "utf8");
-
-/** For one block on a slow machine. */
-const blockLimitMs = 300_000;
-
 const patience = { everyMs: 100, timeoutMs: 180_000 };
 
 /** The blocks of the guide with the heading that each stands under. */
-const blocks = [...guide.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => {
-  const headings = [...guide.slice(0, match.index).matchAll(/^#+ (.+)$/gm)];
-  return { heading: headings.at(-1)?.[1] ?? "", script: match[1] ?? "" };
-});
+const blocks = blocksOf("docs/cli.md").filter(isShell);
 
 describe("docs/cli.md", () => {
   const folder = mkdtempSync(join(tmpdir(), "galaxyctl-guide-"));
   removeAtExit(folder);
   let child: ChildProgram;
   let url = "";
+  let shell: BlockShell;
 
   before(async () => {
     const [port, apiPort] = [await freePort(), await freePort()];
@@ -55,40 +50,13 @@ describe("docs/cli.md", () => {
       env: { KUBERNETES_SERVICE_HOST: "" },
     });
     await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
-    const program = join(folder, "galaxyctl");
-    const source = join(root, "src/bin/galaxyctl.ts");
-    writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${source}' "$@"\n`);
-    chmodSync(program, 0o755);
+    shell = openBlockShell({
+      folder,
+      env: { GALAXY_SERVER: url },
+      onFailure: () => tailOf(child.logFile),
+    });
   });
   after(() => child?.stop("SIGTERM", 30_000));
-
-  /** Runs a script in the folder of the guide; each of its commands has to end well. */
-  async function shell(script: string): Promise<string> {
-    const bash = spawn("bash", ["--norc", "-e", "-o", "pipefail", "-c", script], {
-      cwd: folder,
-      env: {
-        PATH: `${folder}:${process.env["PATH"] ?? ""}`,
-        HOME: folder,
-        GALAXY_SERVER: url,
-      },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    });
-    // A loop of the guide that waits for what never comes.
-    const limit = setTimeout(() => process.kill(-(bash.pid as number), "SIGKILL"), blockLimitMs);
-    let output = "";
-    for (const stream of [bash.stdout, bash.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        output += text;
-      });
-    }
-    const code = await new Promise((resolve, reject) => {
-      bash.once("error", reject).once("close", resolve);
-    });
-    clearTimeout(limit);
-    assert.equal(code, 0, `${script}\n${output}\n${tailOf(child.logFile)}`);
-    return output;
-  }
 
   /** What the story has to have said after some of its blocks, by a line of the block. */
   const said: readonly (readonly [line: string, ...patterns: RegExp[]])[] = [
@@ -121,10 +89,10 @@ describe("docs/cli.md", () => {
     ],
   ];
 
-  for (const [index, { heading, script }] of blocks.entries()) {
+  for (const [index, { heading, text: script }] of blocks.entries()) {
     const name = script.split("\n")[0] ?? "";
     test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
-      const output = await shell(script);
+      const output = await shell.run(script);
       const expected = said.find(([line]) => script.split("\n").includes(line));
       for (const pattern of expected?.slice(1) ?? []) assert.match(output, pattern as RegExp);
     });
@@ -155,7 +123,9 @@ describe("docs/cli.md", () => {
       Boolean,
       patience,
     );
-    await shell("galaxyctl sim workload create statefulset/seen --replicas 1 --policy immutable");
+    await shell.run(
+      "galaxyctl sim workload create statefulset/seen --replicas 1 --policy immutable",
+    );
     const states = () =>
       output
         .split("\n")
@@ -167,7 +137,7 @@ describe("docs/cli.md", () => {
       (lines) => lines.some(({ podName, state }) => podName === "seen-0" && state === "bound"),
       patience,
     );
-    await shell("galaxyctl sim workload delete statefulset/seen");
+    await shell.run("galaxyctl sim workload delete statefulset/seen");
     await waitUntil(
       "its release to be shown",
       async () => states(),
@@ -209,13 +179,13 @@ describe("docs/cli.md", () => {
       "sim node",
     ]) {
       assert.ok(
-        blocks.some(({ script }) => script.includes(`galaxyctl ${command}`)),
+        blocks.some(({ text: script }) => script.includes(`galaxyctl ${command}`)),
         command,
       );
     }
     for (const [line] of said) {
       assert.ok(
-        blocks.some(({ script }) => script.split("\n").includes(line)),
+        blocks.some(({ text: script }) => script.split("\n").includes(line)),
         line,
       );
     }

@@ -61,82 +61,85 @@ function newFolder(): string {
   return folder;
 }
 
-describe("the guide on a real control plane", { skip }, () => {
-  let cluster: Cluster;
-  let shell: BlockShell;
+// The one computes, the other waits.
+describe("docs/guide", { concurrency: 2 }, () => {
+  describe("on a real control plane", { skip }, () => {
+    let cluster: Cluster;
+    let shell: BlockShell;
 
-  before(async () => {
-    cluster = await startCluster({
-      floatingips: false,
-      nodes: [
-        { name: "n1", internalIp: "10.0.0.1" },
-        { name: "n2", internalIp: "10.0.0.2" },
-        { name: "n3", internalIp: "10.0.1.3" },
-      ],
+    before(async () => {
+      cluster = await startCluster({
+        floatingips: false,
+        nodes: [
+          { name: "n1", internalIp: "10.0.0.1" },
+          { name: "n2", internalIp: "10.0.0.2" },
+          { name: "n3", internalIp: "10.0.1.3" },
+        ],
+      });
+      const folder = newFolder();
+      for (const name of ["deploy", "examples"]) {
+        cpSync(join(repository, name), join(folder, name), { recursive: true });
+      }
+      shell = openBlockShell({
+        folder,
+        env: {
+          KUBECONFIG: cluster.plane.kubeconfigOf("admin"),
+          KUBECACHEDIR: join(folder, "cache"),
+          GALAXY_SERVER: cluster.ipam().apiUrl,
+          GALAXY_TOKEN: cluster.plane.tokenOf("admin"),
+        },
+        onFailure: () => tailOf(cluster.ipam().logFile),
+      });
+      await shell.run("kubectl apply -f examples/floatingip-config.yaml");
+      await cluster.ipam().whenReady();
     });
-    const folder = newFolder();
-    for (const name of ["deploy", "examples"]) {
-      cpSync(join(repository, name), join(folder, name), { recursive: true });
+    after(() => cluster?.stop());
+
+    for (const [page, blocks] of blocksIn("cluster")) {
+      test(`${page}: every command does what the page shows, and the page leaves nothing behind`, async () => {
+        // The scheduler tries what it refused again within a minute; a page does not want to wait for that.
+        await follow(blocks, shell, (work) => cluster.nodes.nudgingWhile(work));
+        assert.deepEqual(await cluster.api.list({ kind: floatingIps }), []);
+        assert.deepEqual(await cluster.api.list({ kind: pods }), []);
+      });
     }
-    shell = openBlockShell({
-      folder,
-      env: {
-        KUBECONFIG: cluster.plane.kubeconfigOf("admin"),
-        KUBECACHEDIR: join(folder, "cache"),
-        GALAXY_SERVER: cluster.ipam().apiUrl,
-        GALAXY_TOKEN: cluster.plane.tokenOf("admin"),
-      },
-      onFailure: () => tailOf(cluster.ipam().logFile),
-    });
-    await shell.run("kubectl apply -f examples/floatingip-config.yaml");
-    await cluster.ipam().whenReady();
+
+    test("the addresses are where they should be", () => waitForCleanAudit(cluster.api));
   });
-  after(() => cluster?.stop());
 
-  for (const [page, blocks] of blocksIn("cluster")) {
-    test(`${page}: every command does what the page shows, and the page leaves nothing behind`, async () => {
-      // The scheduler tries what it refused again within a minute; a page does not want to wait for that.
-      await follow(blocks, shell, (work) => cluster.nodes.nudgingWhile(work));
-      assert.deepEqual(await cluster.api.list({ kind: floatingIps }), []);
-      assert.deepEqual(await cluster.api.list({ kind: pods }), []);
+  describe("without a cluster", () => {
+    let child: ChildProgram;
+    let shell: BlockShell;
+
+    before(async () => {
+      const folder = newFolder();
+      const [port, apiPort] = [await freePort(), await freePort()];
+      const url = `http://127.0.0.1:${apiPort}`;
+      child = startProgram({
+        name: "galaxy-ipam",
+        file: process.execPath,
+        args: [
+          "--disable-warning=ExperimentalWarning",
+          join(repository, "src/bin/galaxy-ipam.ts"),
+          `--port=${port}`,
+          `--api-port=${apiPort}`,
+          `--state-dir=${join(folder, "state")}`,
+        ],
+        logFile: join(folder, "galaxy-ipam.log"),
+        env: { KUBERNETES_SERVICE_HOST: "" },
+      });
+      await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
+      shell = openBlockShell({
+        folder,
+        env: { GALAXY_SERVER: url },
+        onFailure: () => tailOf(child.logFile),
+      });
     });
-  }
+    after(() => child?.stop("SIGTERM", 30_000));
 
-  test("the addresses are where they should be", () => waitForCleanAudit(cluster.api));
-});
-
-describe("the guide without a cluster", () => {
-  let child: ChildProgram;
-  let shell: BlockShell;
-
-  before(async () => {
-    const folder = newFolder();
-    const [port, apiPort] = [await freePort(), await freePort()];
-    const url = `http://127.0.0.1:${apiPort}`;
-    child = startProgram({
-      name: "galaxy-ipam",
-      file: process.execPath,
-      args: [
-        "--disable-warning=ExperimentalWarning",
-        join(repository, "src/bin/galaxy-ipam.ts"),
-        `--port=${port}`,
-        `--api-port=${apiPort}`,
-        `--state-dir=${join(folder, "state")}`,
-      ],
-      logFile: join(folder, "galaxy-ipam.log"),
-      env: { KUBERNETES_SERVICE_HOST: "" },
-    });
-    await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
-    shell = openBlockShell({
-      folder,
-      env: { GALAXY_SERVER: url },
-      onFailure: () => tailOf(child.logFile),
-    });
+    for (const [page, blocks] of blocksIn("embedded")) {
+      test(`${page}: every command does what the page shows`, () =>
+        follow(blocks, shell, (work) => work));
+    }
   });
-  after(() => child?.stop("SIGTERM", 30_000));
-
-  for (const [page, blocks] of blocksIn("embedded")) {
-    test(`${page}: every command does what the page shows`, () =>
-      follow(blocks, shell, (work) => work));
-  }
 });

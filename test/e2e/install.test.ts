@@ -16,19 +16,16 @@ import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { type PodPrograms, startPodPrograms } from "../control-plane/pod-programs.ts";
 import { type ServiceNetwork, startServiceNetwork } from "../control-plane/service-network.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
+import { blocksOf, isShell } from "../documents/markdown-blocks.ts";
 
 const skip = (await reasonToSkip()) || (await reasonToSkipKubectl());
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const guide = readFileSync(join(root, "docs/install.md"), "utf8");
 
 /** For one block on a slow machine. */
 const blockLimitMs = 400_000;
 
 /** The blocks of the guide with the heading that each stands under. */
-const blocks = [...guide.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => {
-  const headings = [...guide.slice(0, match.index).matchAll(/^#+ (.+)$/gm)];
-  return { heading: headings.at(-1)?.[1] ?? "", script: match[1] ?? "" };
-});
+const blocks = blocksOf("docs/install.md").filter(isShell);
 
 describe("docs/install.md", { skip }, () => {
   const folder = mkdtempSync(join(tmpdir(), "galaxy-install-"));
@@ -138,7 +135,7 @@ describe("docs/install.md", { skip }, () => {
     ["galaxyctl --service kube-system/http:galaxy-ipam:9041 check", /everything agrees/],
   ];
 
-  for (const [index, { heading, script }] of blocks.entries()) {
+  for (const [index, { heading, text: script }] of blocks.entries()) {
     const name = script.split("\n")[0] ?? "";
     test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
       assert.equal(failed, undefined, "nothing works after a block that failed");
