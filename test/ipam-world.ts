@@ -10,6 +10,7 @@ import { MemoryLog } from "../src/adapters/memory/log.ts";
 import { MemoryMetrics } from "../src/adapters/memory/metrics.ts";
 import { MemoryPodBinder } from "../src/adapters/memory/pod-binder.ts";
 import { MemoryPoolStore } from "../src/adapters/memory/pool-store.ts";
+import { MemoryQuotaStore } from "../src/adapters/memory/quota-store.ts";
 import type { Allocation } from "../src/core/allocation.ts";
 import type { PodFacts } from "../src/core/facts.ts";
 import { compareIps } from "../src/core/ip.ts";
@@ -20,6 +21,7 @@ import type { BindReply, FilterReply } from "../src/ipam/scheduling.ts";
 import type { AllocationStore } from "../src/ports/allocation-store.ts";
 import type { ClusterView } from "../src/ports/cluster-view.ts";
 import type { PodBinder } from "../src/ports/pod-binder.ts";
+import type { QuotaStore } from "../src/ports/quota-store.ts";
 
 /** Settings of the world's service, milliseconds. */
 export const worldSettings = {
@@ -48,6 +50,7 @@ export type WorldParts = {
   readonly view?: (cluster: MemoryCluster) => ClusterView;
   /** Takes part in a world that exists: another process over the same cluster. */
   readonly cluster?: MemoryCluster;
+  readonly quotas?: QuotaStore;
   readonly clock?: ManualClock;
   readonly leadership?: FixedLeadership;
   readonly settings?: Partial<typeof worldSettings>;
@@ -72,6 +75,7 @@ export class IpamWorld {
         store: (parts.store ?? ((cluster) => new MemoryAllocationStore(cluster)))(this.cluster),
         binder: (parts.binder ?? ((cluster) => new MemoryPodBinder(cluster)))(this.cluster),
         pools: new MemoryPoolStore(this.cluster),
+        quotas: parts.quotas ?? new MemoryQuotaStore(),
         cluster: (parts.view ?? ((cluster) => new MemoryClusterView(cluster)))(this.cluster),
         events: this.events,
         clock: this.clock,

@@ -59,6 +59,7 @@ export function createProgram(options: {
 
   addIpCommands(program, run);
   addPoolCommands(program, run);
+  addQuotaCommands(program, run);
 
   const subnet = program.command("subnet").description("pod subnets");
   subnet
@@ -219,6 +220,14 @@ function addIpCommands(program: Command, run: RunAction): void {
     .action((address: string, _flags: unknown, command: Command) =>
       run(command, async (context) => (await import("./ip-get.ts")).ipGet(context, address)),
     );
+  ip.command("idle")
+    .description("reserved addresses that no pod uses, and when they are released")
+    .option("--pool <name>", "of this pool")
+    .option("--longer-than <duration>", "for at least so long, like 24h")
+    .option("--limit <count>", "at most so many", positive)
+    .action((flags: { pool?: string; longerThan?: string; limit?: number }, command: Command) =>
+      run(command, async (context) => (await import("./ip-idle.ts")).ipIdle(context, flags)),
+    );
   withFilters(
     ip
       .command("release")
@@ -307,6 +316,38 @@ function addPoolCommands(program: Command, run: RunAction): void {
         run(command, async (context) =>
           (await import("./pool.ts")).poolDelete(context, name, flags),
         ),
+    );
+}
+
+function addQuotaCommands(program: Command, run: RunAction): void {
+  const quota = program.command("quota").description("how many addresses namespaces may have");
+  quota
+    .command("list")
+    .description("namespaces under a quota, with what they have")
+    .action((_flags: unknown, command: Command) =>
+      run(command, async (context) => (await import("./quota.ts")).quotaList(context)),
+    );
+  quota
+    .command("set")
+    .description("create a quota or change it; nothing is taken from who has more")
+    .argument("<name>", "name of the quota")
+    .requiredOption("--limit <count>", "most addresses of one namespace", natural)
+    .option(
+      "--for <namespace...>",
+      "namespaces with this limit, each for itself; else every one that no other quota names",
+    )
+    .action((name: string, flags: { limit: number; for?: string[] }, command: Command) =>
+      run(command, async (context) => (await import("./quota.ts")).quotaSet(context, name, flags)),
+    );
+  quota
+    .command("delete")
+    .description("delete a quota")
+    .argument("<name>", "name of the quota")
+    .option("-y, --yes", "delete without asking")
+    .action((name: string, flags: { yes?: boolean }, command: Command) =>
+      run(command, async (context) =>
+        (await import("./quota.ts")).quotaDelete(context, name, flags),
+      ),
     );
 }
 

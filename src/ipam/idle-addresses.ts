@@ -100,7 +100,8 @@ export class IdleAddresses {
       })
       .then((dueMs) => {
         this.#looking = undefined;
-        if (!this.#isLeading) return;
+        // Without one that is due the next resync is soon enough.
+        if (!this.#isLeading || dueMs === Number.POSITIVE_INFINITY) return;
         const pauseMs = dueMs - this.#ports.clock.nowMs();
         this.#cancelTimer = this.#ports.clock.after(
           Math.min(longestPauseMs, Math.max(shortestPauseMs, pauseMs)),

@@ -6,7 +6,7 @@ import type { Static, TObject, TSchema } from "typebox";
 /** What a caller must be allowed to do, in the words of Kubernetes' authorisation: a verb on a resource of galaxy.k8s.io. */
 export type Access = {
   readonly verb: "get" | "list" | "watch" | "create" | "update" | "delete";
-  readonly resource: "floatingips" | "pools" | "profiles";
+  readonly resource: "floatingips" | "floatingipquotas" | "pools" | "profiles";
 };
 
 /** One possible answer: what it means, and its body; without a schema the body is `api.Problem` (from 400 on) or not JSON. */

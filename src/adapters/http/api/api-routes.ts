@@ -12,6 +12,7 @@ import { explainRoutes } from "./explain-routes.ts";
 import { importRoutes } from "./import-routes.ts";
 import { ipRoutes } from "./ip-routes.ts";
 import { poolRoutes } from "./pool-routes.ts";
+import { idleRoutes, quotaRoutes } from "./quota-routes.ts";
 import { reservationRoutes } from "./reservation-routes.ts";
 import type { Route } from "./route.ts";
 import type { ProcessFacts } from "./status-routes.ts";
@@ -51,6 +52,8 @@ export function createApiRoutes(parts: ApiParts): readonly Route[] {
       reasonsOf: ({ ip, podStatus }) => explain.address(ip, podStatus),
     }),
     ...poolRoutes(service.poolAdmin),
+    ...quotaRoutes(service.quotaAdmin),
+    ...idleRoutes(service.idle, () => process.nowMs()),
     ...reservationRoutes(admin),
     ...subnetRoutes({ view, whenListed: () => admin.whenListed() }),
     ...explainRoutes(explain, () => allocator.view.topology),
