@@ -39,6 +39,11 @@ export interface VipNetwork {
    * @returns those that could not be put there, with a sentence that says why and what to do
    */
   place(places: ReadonlyMap<Ip, VipPlace | undefined>): Promise<ReadonlyMap<Ip, string>>;
+  /**
+   * Compares what the node really has with where addresses were put: removes what belongs nowhere, puts back what is missing. To be called
+   * now and then, because others change routes too, and after a rejection.
+   */
+  repair(): Promise<void>;
   /** Private ranges of the cluster: flows of pods to these never leave with a virtual address. */
   keepInside(ranges: readonly IpRange[]): Promise<void>;
   /** Whether another machine on the wire has one of these, as "aa:bb:cc:dd:ee:ff on eth0"; takes a quarter of a second. */

@@ -83,6 +83,7 @@ async function aNode(wish: { readonly namespaces?: readonly string[] } = {}) {
         places.push(wanted.get(address));
         return new Map();
       },
+      repair: async () => {},
       keepInside: async () => {},
       probe: async () => new Map(),
       announce: () => assert.fail("nothing was granted here"),

@@ -49,6 +49,9 @@ const heardAgoMs = 1_000;
 /** How often foreign claims are looked at. */
 const listenMs = 1_000;
 
+/** How often the node's network is compared with what it should be, beside after every failure. */
+const repairMs = 5_000;
+
 /** One node. */
 export class VipNode implements VipHost {
   readonly #ports: VipNodePorts;
@@ -66,6 +69,7 @@ export class VipNode implements VipHost {
   /** Addresses are being put where they are, or are about to. */
   #isSettling = false;
   #insideText = "";
+  #repairDueMs = 0;
 
   constructor(ports: VipNodePorts) {
     this.#ports = ports;
@@ -119,6 +123,7 @@ export class VipNode implements VipHost {
     const places = new Map(entries.map(({ ip }) => [ip, this.#placeOf(ip)] as const));
     const problems = await this.#ports.network.place(places);
     for (const [ip, because] of problems) this.#complain(ip, because);
+    if (problems.size > 0) this.#repairDueMs = nowMs;
     const placed = entries.map(({ ip }) => ip).filter((ip) => !problems.has(ip));
     const taken = await this.#askFirst(placed);
     return placed.filter((ip) => !taken.has(ip));
@@ -164,18 +169,20 @@ export class VipNode implements VipHost {
       .find((claim) => claim.podUid === party?.podUid && claim.nodeName === nodeName);
   }
 
-  /** Where it will be when this node is granted it, as its holder was asked to let go: everything but the gate is done before. */
+  /**
+   * Where it will be when this node answers for it: everything but the gate is done before. That is so when the node was granted it, as after
+   * a restart, and when it is to be granted it, as its holder was asked to let go.
+   */
   #placeToBe({ ip, holder, next, release }: VipRecord): VipPlace | undefined {
     const { nodeName } = this.#ports;
-    if (next?.nodeName !== nodeName || holder?.nodeName === nodeName || release === "none") {
+    const party = holder?.nodeName === nodeName || release === "none" ? holder : next;
+    if (party?.nodeName !== nodeName) return undefined;
+    const verdict = judgeClaim(ip, party.pod.namespace, this.#world());
+    const claim = this.#claimBy(ip, party);
+    if (verdict.kind !== "accepted" || claim?.podIps.includes(party.podIp) !== true) {
       return undefined;
     }
-    const verdict = judgeClaim(ip, next.pod.namespace, this.#world());
-    const claim = this.#claimBy(ip, next);
-    if (verdict.kind !== "accepted" || claim?.podIps.includes(next.podIp) !== true) {
-      return undefined;
-    }
-    return this.#hereOf(next, verdict.pool, claim);
+    return this.#hereOf(party, verdict.pool, claim);
   }
 
   /** Addresses that the node must not touch, whatever a record says, have no place. */
@@ -193,7 +200,7 @@ export class VipNode implements VipHost {
     const toBe = this.#placeToBe(record);
     if (toBe !== undefined) return toBe;
     if (holder === undefined) return { kind: "nowhere" };
-    // What is granted here and not answered for yet has no other place.
+    // What is granted here and may not be answered for has no other place.
     if (holder.nodeName === this.#ports.nodeName) return { kind: "nowhere" };
     return { kind: "there", podIp: holder.podIp, nodeIps: nodeIps(holder.nodeName) };
   }
@@ -259,6 +266,7 @@ export class VipNode implements VipHost {
     const again = (error: unknown) => {
       if (!(error instanceof WorldError)) throw error;
       log.warn("the network of virtual addresses is tried again", { count: ips.length }, error);
+      this.#repairDueMs = clock.nowMs();
       clock.after(listenMs, () => {
         for (const ip of ips) this.#soon(ip);
       });
@@ -267,6 +275,7 @@ export class VipNode implements VipHost {
       .place(places)
       .then((problems) => {
         for (const [ip, because] of problems) this.#complain(ip, because);
+        if (problems.size > 0) this.#repairDueMs = clock.nowMs();
       })
       .catch(again)
       // What changed meanwhile goes together: new grants wait for one of these at most, however many records change.
@@ -285,20 +294,29 @@ export class VipNode implements VipHost {
   /** While the gate is open, a claim of another machine is answered by announcing again, at most once a second. */
   #listen(): void {
     this.#cancelListening = this.#ports.clock.after(listenMs, () => {
-      this.#hear().then(
+      if (!this.#isRunning) return;
+      Promise.all([this.#hear(), this.#repair()]).then(
         () => this.#listen(),
         (error: unknown) => {
           if (!(error instanceof WorldError)) throw error;
-          this.#ports.log.warn("the wire could not be listened to", {}, error);
+          this.#ports.log.warn("the network of virtual addresses was not looked at", {}, error);
           this.#listen();
         },
       );
     });
   }
 
+  /** Whatever failed, and whoever else changes the node's network: what belongs nowhere is gone a few seconds later. */
+  async #repair(): Promise<void> {
+    const { clock, network } = this.#ports;
+    if (clock.nowMs() < this.#repairDueMs) return;
+    this.#repairDueMs = clock.nowMs() + repairMs;
+    await network.repair();
+  }
+
   async #hear(): Promise<void> {
     const { clock, network, report, vips } = this.#ports;
-    if (!this.#isRunning || this.#open.size === 0) return;
+    if (this.#open.size === 0) return;
     for (const [ip, who] of await network.claimants()) {
       const record = vips.get(ip);
       // Whoever claims it after our time is over has the right to.

@@ -142,9 +142,7 @@ describe("virtual addresses when something fails", { skip }, () => {
     });
   });
 
-  test("an agent that is restarted in good order loses no packet and no epoch", {
-    skip: "open: it waited without end in the last full run, after the next holder was made ready early",
-  }, async () => {
+  test("an agent that is restarted in good order loses no packet and no epoch", async () => {
     await runCase(bed, async (own) => {
       const { epoch, fresh, ip } = await pair(own);
       const sinceMs = monotonicMs();

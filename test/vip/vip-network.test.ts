@@ -8,16 +8,19 @@ import { LinuxHostNetwork } from "../../src/adapters/linux/host-network.ts";
 import { NftSession } from "../../src/adapters/linux/nft-session.ts";
 import { NftVipGate } from "../../src/adapters/linux/vip-gate.ts";
 import { LinuxVipNetwork } from "../../src/adapters/linux/vip-network.ts";
+import type { RouteChange } from "../../src/adapters/linux/vip-routes.ts";
+import { IprouteVipRoutes } from "../../src/adapters/linux/vip-routes.ts";
 import { VipSpeaker } from "../../src/adapters/linux/vip-speaker.ts";
 import { MemoryLog } from "../../src/adapters/memory/log.ts";
 import { SteadyClock } from "../../src/adapters/system/clock.ts";
 import type { Ip } from "../../src/core/ip.ts";
+import type { HostNetwork } from "../../src/ports/host-network.ts";
 import type { VipPlace } from "../../src/ports/vip-network.ts";
 import { ip } from "../builders.ts";
 import { waitUntil } from "../control-plane/api.ts";
 import type { LabNamespace } from "../node/network-lab.ts";
 import { NetworkLab, reasonToSkipLab } from "../node/network-lab.ts";
-import { greet } from "./cases.ts";
+import { greet, mentions } from "./cases.ts";
 import { FrameMeter, monotonicMs } from "./meters.ts";
 import { locateNft } from "./programs.ts";
 import { LineReader } from "./raw.ts";
@@ -36,7 +39,13 @@ class NodeBench {
   readonly network: LinuxVipNetwork;
   readonly gate: NftVipGate;
 
-  constructor(namespace: LabNamespace, pod: LabNamespace, routeHook: string) {
+  /** @param meanwhile what happens between the look at where the pod is and the change, the first time that an uplink is used */
+  constructor(
+    namespace: LabNamespace,
+    pod: LabNamespace,
+    routeHook: string,
+    meanwhile: () => Promise<void> = async () => {},
+  ) {
     this.namespace = namespace;
     this.pod = pod;
     const hostNetns = namespace.path;
@@ -45,7 +54,8 @@ class NodeBench {
     this.network = new LinuxVipNetwork({
       nft: this.session,
       speaker: new VipSpeaker({ hostNetns, routeHook, log: this.log }),
-      host: new LinuxHostNetwork({ hostNetns }),
+      host: interrupted(new LinuxHostNetwork({ hostNetns }), meanwhile),
+      routes: new GuardedRoutes(hostNetns, () => this.known()),
       clock: new SteadyClock(),
       log: this.log,
       hostNetns,
@@ -71,10 +81,67 @@ class NodeBench {
     this.network.announce([address]);
   }
 
+  /** What nftables has, as text. */
+  rules(): Promise<string> {
+    return this.namespace.run(nft.kind === "found" ? nft.file : "nft", "list", "ruleset");
+  }
+
+  /** The addresses that the kernel answers for only while the gate is open. */
+  known(): Promise<string> {
+    const list = ["list", "set", "netdev", "galaxy_vip", "known4"];
+    return this.namespace.run(nft.kind === "found" ? nft.file : "nft", ...list);
+  }
+
+  /** Everything that says where addresses are, without times. */
+  async placed(): Promise<string> {
+    const shown = await Promise.all(
+      ["-4", "-6"].flatMap((family) => [
+        this.namespace.ip(`${family} route show proto 158`),
+        this.namespace.ip(`${family} route show proto 157`),
+        this.namespace.ip(`${family} neigh show proxy`),
+      ]),
+    );
+    const rules = await this.rules();
+    return [...shown, rules.replaceAll(/ timeout \S+| expires \S+/g, "")].join("\n");
+  }
+
   async stop(): Promise<void> {
     await this.network.stop(false);
     await this.session.close();
   }
+}
+
+/** Removes neighbour proxies only while nftables still knows their addresses: until then the kernel would answer whatever the gate says. */
+class GuardedRoutes extends IprouteVipRoutes {
+  readonly #known: () => Promise<string>;
+
+  constructor(hostNetns: string, known: () => Promise<string>) {
+    super({ hostNetns });
+    this.#known = known;
+  }
+
+  override async change(changes: readonly RouteChange[]): Promise<string> {
+    const { proxies } = await this.list();
+    const going = changes.flatMap((each) =>
+      each.do === "no proxy" && proxies.some((proxy) => proxy.ip === each.ip) ? [each.ip] : [],
+    );
+    const known = going.length === 0 ? "" : await this.#known();
+    for (const address of going) if (!address.includes(":")) assert.match(known, mentions(address));
+    return super.change(changes);
+  }
+}
+
+/** The host, where something else happens before sysctls are read. */
+function interrupted(host: HostNetwork, meanwhile: () => Promise<void>): HostNetwork {
+  return {
+    readHost: (query) => host.readHost(query),
+    readPod: (netns) => host.readPod(netns),
+    apply: (steps, namespaces) => host.apply(steps, namespaces),
+    readSysctls: async (netns, keys) => {
+      await meanwhile();
+      return host.readSysctls(netns, keys);
+    },
+  };
 }
 
 async function aLab() {
@@ -283,6 +350,65 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     assert.equal(await a.namespace.snapshot(), before);
     assert.equal(await lab.outside.pings(vip, { waitS: 1 }), false);
     await next.stop();
+  });
+
+  it("leaves nothing behind of an address whose pod went away while it was put there", async () => {
+    await using lab = await aLab();
+    const [a] = lab.benches;
+    await a.namespace.ip("link add v9 type veth peer name v9peer");
+    await a.namespace.ip("link set dev v9 up");
+    await a.namespace.ip("link set dev v9peer up");
+    await a.namespace.ip("route add 10.80.9.2/32 dev v9");
+    const before = await a.namespace.ip("route show proto 158");
+    const next = new NodeBench(a.namespace, a.pod, lab.hook, async () => {
+      await a.namespace.ip("link del v9");
+    });
+    await next.network.start([]);
+    await using _ends = { [Symbol.asyncDispose]: () => next.stop() };
+    const problems = await next.network.place(new Map([[vip, here("10.80.9.2")]]));
+    assert.match(problems.get(vip) ?? "", /not there/);
+    await next.place(vip, { kind: "nowhere" });
+    assert.deepEqual([...(await next.network.place(new Map([[vip, undefined]])))], []);
+    assert.equal(await a.namespace.ip("route show proto 158"), before);
+    assert.equal(await a.namespace.ip("neigh show proxy"), "");
+    assert.doesNotMatch(await next.rules(), mentions(vip));
+  });
+
+  it("puts back what others took away, and removes what belongs nowhere", async () => {
+    await using lab = await aLab();
+    const [a] = lab.benches;
+    await a.place(vip, here("10.80.1.2"));
+    await a.place(vip6, { kind: "nowhere" });
+    await a.hold(vip, ip("10.80.1.2"), 300_000);
+    const right = await a.placed();
+    const defaultRoute = await a.namespace.ip("route show default");
+    // A cable that is pulled for a moment takes proxies along.
+    await a.namespace.ip("link set dev eth0 down");
+    await a.namespace.ip("link set dev eth0 up");
+    // Without it the node does not answer for the pod's gateway.
+    await a.namespace.ip(`route add ${defaultRoute.trim()}`);
+    await a.namespace.ip(`route del ${vip}`);
+    await a.namespace.ip("route add 10.70.0.201 dev v1 proto 158");
+    await a.namespace.ip("-6 route add unreachable fd00:70::201 proto 157");
+    await a.namespace.ip("neigh add proxy 10.70.0.203 dev v1 protocol 158");
+    await a.namespace.ip("-6 neigh add proxy fd00:70::202 dev v1 protocol 158");
+    for (const [set, key] of [
+      ["netdev galaxy_vip known4", "10.70.0.203"],
+      ["inet galaxy_vip here4", "10.70.0.203"],
+      ["inet galaxy_vip known6", "fd00:70::203"],
+      ["netdev galaxy_vip watched4", "10.70.0.203"],
+    ]) {
+      await a.session.change("break it", [`add element ${set} { ${key} }`]);
+    }
+    assert.notEqual(await a.placed(), right);
+    await a.network.repair();
+    assert.equal(await a.placed(), right);
+    await waitUntil("the address to answer again", () => lab.outside.pings(vip), Boolean);
+    // Elements that are not there cannot be deleted: they are written anew.
+    await a.session.change("break it", [`delete element inet galaxy_vip here4 { ${vip} }`]);
+    await a.place(vip, { kind: "nowhere" });
+    await a.place(vip, here("10.80.1.2"));
+    assert.equal(await a.placed(), right);
   });
 
   it("offers routes while they are held, and withdraws them without the program that offered them", async () => {

@@ -17,6 +17,8 @@ import { readLinks } from "./iproute-facts.ts";
 import type { NftSession } from "./nft-session.ts";
 import type { FrameSource } from "./vip-frames.ts";
 import { claimFrames, forgetFlowsMessage, questionFrames } from "./vip-frames.ts";
+import type { RouteChange, RouteFacts, VipRoute, VipRoutes, Way } from "./vip-routes.ts";
+import { ownProtocol } from "./vip-routes.ts";
 import {
   elements,
   familyDigit,
@@ -26,14 +28,15 @@ import {
   uplinkChains,
   wireKey,
   wireSet,
+  wireTable,
 } from "./vip-rules.ts";
 import type { VipSpeaker } from "./vip-speaker.ts";
 import { offeredProtocol } from "./vip-speaker.ts";
 
 const families = ["4", "6"] as const;
 
-/** Protocol of our routes and neighbour proxies that are offered to nobody. */
-const ownProtocol = 158;
+/** The sets that say where addresses are, which this file alone changes. */
+const placeSets = ["known", "here", "limited", "ports"] as const;
 
 const limitMs = 10_000;
 
@@ -48,6 +51,9 @@ const claimPauseMs = 5;
 /** What was put somewhere and looked at lately is not looked at again when it is to be put there: programs take longer than the kernel. */
 const sureMs = 1_000;
 
+/** How often the kernel is read beside other changes, before they have to wait. */
+const repairTries = 3;
+
 const probeMs = 250;
 const lookAtDevicesMs = 10_000;
 
@@ -59,15 +65,18 @@ type Uplink = FrameSource & {
   readonly isDefault: boolean;
 };
 
-/** Where an address was put. */
+/** Where an address was put, or was tried to be put: whatever came of that, all of this is taken away when it goes elsewhere. */
 type Placed = {
   readonly place: VipPlace;
-  /** Of `ip route`, behind the destination; undefined: there is no route. */
-  readonly route: string | undefined;
+  /** Undefined: there is no route. */
+  readonly route: VipRoute | undefined;
   readonly uplinks: readonly Uplink[];
-  /** When that was seen to be so; undefined: before it was. */
-  readonly seenMs?: number;
+  /** When the kernel was known to have it so; undefined: it is not known, and it is put there once more. */
+  readonly seenMs: number | undefined;
 };
+
+/** Elements by set, with the words of what the set is for. */
+type Elements = ReadonlyMap<string, readonly string[]>;
 
 /** The network of one node. */
 export class LinuxVipNetwork implements VipNetwork {
@@ -76,14 +85,23 @@ export class LinuxVipNetwork implements VipNetwork {
   readonly #host: HostNetwork;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #routes: VipRoutes;
   readonly #hostNetns: string | undefined;
   readonly #routeHook: string | undefined;
   readonly #placed = new Map<Ip, Placed>();
   readonly #announced = new Map<Ip, symbol>();
+  /** Whose routes a routing daemon is offered. */
+  readonly #offered = new Set<Ip>();
   readonly #readyUplinks = new Map<string, number>();
   #uplinks: readonly Uplink[] = [];
   #neverClaimed: readonly ForbiddenRange[] = [];
+  /** Counts changes of places. */
+  #serial = 0;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
+  /** Until when routes are offered. */
+  #offeredUntilMs = Number.NEGATIVE_INFINITY;
+  /** Addresses that the wire is asked for. */
+  readonly #probed = new Set<Ip>();
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
@@ -94,6 +112,7 @@ export class LinuxVipNetwork implements VipNetwork {
     readonly nft: NftSession;
     readonly speaker: VipSpeaker;
     readonly host: HostNetwork;
+    readonly routes: VipRoutes;
     readonly clock: Clock;
     readonly log: Log;
     readonly hostNetns?: string;
@@ -102,6 +121,7 @@ export class LinuxVipNetwork implements VipNetwork {
     this.#nft = ports.nft;
     this.#speaker = ports.speaker;
     this.#host = ports.host;
+    this.#routes = ports.routes;
     this.#clock = ports.clock;
     this.#log = ports.log;
     this.#hostNetns = ports.hostNetns;
@@ -118,7 +138,8 @@ export class LinuxVipNetwork implements VipNetwork {
     return this.#inTurn(async () => {
       await this.#nft.change("make the tables of virtual addresses", tablesText());
       await this.#look();
-      await this.#adopt(kept, await this.#removeLeftovers(new Set(kept)));
+      await this.#adopt(kept);
+      await this.#mend(await this.#readKernel());
     });
   }
 
@@ -128,6 +149,22 @@ export class LinuxVipNetwork implements VipNetwork {
 
   place(places: ReadonlyMap<Ip, VipPlace | undefined>): Promise<ReadonlyMap<Ip, string>> {
     return this.#inTurn(() => this.#place(places));
+  }
+
+  async repair(): Promise<void> {
+    if (this.#clock.nowMs() - this.#lookedAtMs > lookAtDevicesMs) await this.#look();
+    // What was placed meanwhile is not known well enough; after a few times nothing else is done before.
+    for (let count = 0; count < repairTries; count += 1) {
+      const serial = this.#serial;
+      const seen = await this.#readKernel();
+      const isDone = await this.#inTurn(async () => {
+        if (serial !== this.#serial) return false;
+        await this.#mend(seen);
+        return true;
+      });
+      if (isDone) return;
+    }
+    await this.#inTurn(async () => this.#mend(await this.#readKernel()));
   }
 
   async keepInside(ranges: readonly IpRange[]): Promise<void> {
@@ -148,6 +185,15 @@ export class LinuxVipNetwork implements VipNetwork {
   async probe(ips: readonly Ip[]): Promise<ReadonlyMap<Ip, string>> {
     const asked = ips.filter((ip) => this.#placed.get(ip)?.uplinks.length !== 0);
     if (asked.length === 0) return new Map();
+    for (const ip of asked) this.#probed.add(ip);
+    try {
+      return await this.#ask(asked);
+    } finally {
+      for (const ip of asked) this.#probed.delete(ip);
+    }
+  }
+
+  async #ask(asked: readonly Ip[]): Promise<ReadonlyMap<Ip, string>> {
     await this.#watch(asked);
     for (const part of [1, 2]) {
       for (const ip of asked) {
@@ -203,7 +249,7 @@ export class LinuxVipNetwork implements VipNetwork {
 
   async claimants(): Promise<ReadonlyMap<Ip, string>> {
     if (this.#clock.nowMs() - this.#lookedAtMs > lookAtDevicesMs) {
-      await this.#inTurn(() => this.#look());
+      await this.#look();
     }
     const found = new Map<Ip, string>();
     const own = new Set(this.#uplinks.map(({ mac }) => mac));
@@ -225,8 +271,10 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   offerFor(leftMs: number): void {
-    const isOffering = [...this.#announced.keys()].some((ip) => isOffered(this.#placed.get(ip)));
-    if (isOffering) this.#speaker.offerFor(leftMs);
+    const isOffering = [...this.#announced.keys()].some((ip) => isOfferable(this.#placed.get(ip)));
+    if (!isOffering) return;
+    this.#offeredUntilMs = this.#clock.nowMs() + leftMs;
+    this.#speaker.offerFor(leftMs);
   }
 
   async stop(leave: boolean): Promise<void> {
@@ -234,8 +282,8 @@ export class LinuxVipNetwork implements VipNetwork {
     if (!leave) {
       await this.#inTurn(async () => {
         await this.#withdraw([...this.#placed.keys()]);
-        await this.#removeLeftovers(new Set());
         this.#placed.clear();
+        await this.#mend(await this.#readKernel());
       });
     }
     await this.#turn;
@@ -265,45 +313,50 @@ export class LinuxVipNetwork implements VipNetwork {
     for (const [ip, place] of open) {
       const placed = place === undefined ? undefined : this.#resolve(ip, place, ways);
       if (typeof placed === "string") problems.set(ip, placed);
-      else if (!isSamePlaced(placed, this.#placed.get(ip))) wanted.set(ip, placed);
+      else if (!this.#isAt(ip, placed)) wanted.set(ip, placed);
     }
     if (wanted.size === 0) return problems;
+    this.#serial += 1;
     await this.#readyUplinksOf([...wanted.values()]);
-    await this.#nft.change(
-      `place ${wanted.size} virtual addresses`,
-      families.flatMap((family) => this.#setsOf(family, wanted)),
+    // As long as there are proxies, the sets must say for whom the kernel answers; otherwise it answers always.
+    const removals = [...wanted].flatMap(([ip, placed]) =>
+      placed === undefined ? this.#changesOf(ip, this.#placed.get(ip), placed) : [],
     );
-    const lines = { "4": [] as string[], "6": [] as string[] };
-    for (const [ip, placed] of wanted) {
-      lines[familyDigit(ip)].push(...linesOf(ip, this.#placed.get(ip), placed));
-      if (placed === undefined) this.#placed.delete(ip);
-      else this.#placed.set(ip, placed);
-    }
-    const here = [...wanted].filter(([, placed]) => placed?.place.kind === "here");
-    if (here.length === 0) {
-      await Promise.all(families.map((n) => this.#batch(n, lines[n])));
-      return problems;
-    }
+    if (removals.length > 0) await this.#routes.change(removals);
+    await this.#changeSets(wanted);
     const seenMs = this.#clock.nowMs();
-    // In one process each: starting one costs more than all that it does.
-    const ours = await this.#ours(
-      families.filter((n) => lines[n].length > 0),
-      lines,
-    );
-    const errors = ours.errors;
-    const missing = new Set(
-      this.#missing(
-        here.map(([ip]) => ip),
-        ours,
-      ),
-    );
-    for (const [ip, placed] of here) {
-      if (missing.has(ip)) {
+    const changes: RouteChange[] = [];
+    for (const [ip, placed] of wanted) {
+      if (placed === undefined) {
         this.#placed.delete(ip);
-        problems.set(ip, `its route or neighbour proxy is not there (ip: ${errors.slice(0, 300)})`);
-      } else if (placed !== undefined) this.#placed.set(ip, { ...placed, seenMs });
+        continue;
+      }
+      changes.push(...this.#changesOf(ip, this.#placed.get(ip), placed));
+      this.#placed.set(ip, placed);
+    }
+    const errors = await this.#routes.change(changes);
+    const withdrawn = [...wanted].flatMap(([ip, placed]) =>
+      this.#offered.has(ip) && !isOfferable(placed) ? [ip] : [],
+    );
+    for (const ip of withdrawn) this.#offered.delete(ip);
+    await this.#callHook("del", withdrawn);
+    const failed = errors === "" ? new Set<Ip>() : this.#missingIn(await this.#routes.list());
+    for (const [ip, placed] of wanted) {
+      if (placed === undefined) continue;
+      if (!failed.has(ip)) this.#placed.set(ip, { ...placed, seenMs });
+      // What else failed is found when the kernel is looked at next.
+      else if (placed.place.kind === "here") {
+        problems.set(ip, `its route or neighbour proxy is not there (${errors.slice(0, 300)})`);
+      }
     }
     return problems;
+  }
+
+  /** Whether the kernel is known to have it so. */
+  #isAt(ip: Ip, placed: Placed | undefined): boolean {
+    const present = this.#placed.get(ip);
+    if (placed === undefined || present === undefined) return placed === present;
+    return present.seenMs !== undefined && isSamePlaced(placed, present);
   }
 
   /** The next holder of a planned move gets ready before it is granted the address: then nothing is left to do. */
@@ -316,21 +369,22 @@ export class LinuxVipNetwork implements VipNetwork {
 
   /** What an address needs; a sentence when it cannot be had. */
   #resolve(ip: Ip, place: VipPlace, ways: ReadonlyMap<Ip, Way>): Placed | string {
+    const at = { place, seenMs: undefined };
     switch (place.kind) {
       case "nowhere":
-        return { place, route: "unreachable", uplinks: [] };
+        return { ...at, route: { kind: "unreachable" }, uplinks: [] };
       case "there": {
         const nodeIp = place.nodeIps.find((each) => familyOf(each) === familyOf(ip));
         const toNode = nodeIp === undefined ? undefined : ways.get(nodeIp);
-        if (toNode !== undefined && toNode.via === undefined) {
-          return { place, route: `via ${nodeIp} dev ${toNode.dev}`, uplinks: [] };
+        if (nodeIp !== undefined && toNode !== undefined && toNode.via === undefined) {
+          const route = { kind: "device", dev: toNode.dev, via: nodeIp } as const;
+          return { ...at, route, uplinks: [] };
         }
         // Nodes of other networks are reached like their pods: through the overlay, where there is one.
         const toPod = ways.get(place.podIp);
-        const hop = toPod?.via === undefined ? "" : `via ${toPod.via} `;
-        const route =
-          toPod === undefined ? undefined : `${hop}dev ${toPod.dev}${hop === "" ? "" : " onlink"}`;
-        return { place, route, uplinks: [] };
+        if (toPod === undefined) return { ...at, route: undefined, uplinks: [] };
+        const hop = toPod.via === undefined ? {} : { via: toPod.via, isOnlink: true };
+        return { ...at, route: { kind: "device", dev: toPod.dev, ...hop }, uplinks: [] };
       }
       case "here": {
         const way = ways.get(place.podIp);
@@ -344,7 +398,7 @@ export class LinuxVipNetwork implements VipNetwork {
         }
         // The kernel answers for an address only where its route leaves by another device (a pod on a bridge with the uplink has none).
         const dev = uplinks.some(({ name }) => name === way.dev) ? "lo" : way.dev;
-        return { place, route: `dev ${dev}`, uplinks };
+        return { ...at, route: { kind: "device", dev }, uplinks };
       }
     }
   }
@@ -367,25 +421,7 @@ export class LinuxVipNetwork implements VipNetwork {
         return place.kind === "here" ? [place.podIp] : [place.podIp, ...place.nodeIps];
       }),
     );
-    const ways = new Map<Ip, Way>();
-    const answers = await Promise.all(
-      families.map(async (n) => {
-        const own = [...asked].filter((ip) => familyDigit(ip) === n);
-        if (own.length === 0) return "";
-        const lines = own.map((ip) => `route get ${ip}\n`).join("");
-        const end = await this.#ip([`-${n}`, "-json", "-force", "-batch", "-"], lines);
-        return end.stdout;
-      }),
-    );
-    for (const line of answers.join("").split("\n")) {
-      if (!line.startsWith("[")) continue;
-      const [answer] = asList(JSON.parse(line) as unknown);
-      const ip = parseIp(textAt(answer, "dst") ?? "");
-      const dev = textAt(answer, "dev");
-      if (ip === undefined || dev === undefined || dev === "lo") continue;
-      ways.set(ip, { dev, via: parseIp(textAt(answer, "gateway") ?? "") });
-    }
-    return ways;
+    return asked.size === 0 ? new Map() : this.#routes.waysTo([...asked]);
   }
 
   /** Chains and sysctls of uplinks that are used for the first time. */
@@ -432,127 +468,163 @@ export class LinuxVipNetwork implements VipNetwork {
     );
   }
 
-  /** Commands that change the sets from what they are to what is wanted. */
-  #setsOf(family: "4" | "6", wanted: ReadonlyMap<Ip, Placed | undefined>): readonly string[] {
-    const own = [...wanted].filter(([ip]) => familyDigit(ip) === family);
-    const before = own.flatMap(([ip]) => {
-      const placed = this.#placed.get(ip);
-      return placed === undefined ? [] : [{ ip, placed }];
-    });
-    const now = own.flatMap(([ip, placed]) => (placed === undefined ? [] : [{ ip, placed }]));
-    const change = (verb: "add" | "delete", list: typeof now) => {
-      const ips = list.map(({ ip }) => ip);
-      const here = list.filter(({ placed }) => placed.place.kind === "here").map(({ ip }) => ip);
-      const ports = list.flatMap(({ ip, placed: { place } }) =>
-        place.kind === "here" && place.ports !== undefined ? [{ ip, ports: place.ports }] : [],
-      );
-      return [
-        ...elements(verb, turnSet("known", family), ips),
-        ...elements(verb, wireSet("known", family), ips.map(wireKey)),
-        ...elements(verb, turnSet("here", family), here),
-        ...elements(
-          verb,
-          turnSet("limited", family),
-          ports.map(({ ip }) => ip),
-        ),
-        ...elements(
-          verb,
-          turnSet("ports", family),
-          ports.flatMap((each) =>
-            each.ports.map(({ protocol, first, last }) =>
-              first === last
-                ? `${each.ip} . ${protocol} . ${first}`
-                : `${each.ip} . ${protocol} . ${first}-${last}`,
-            ),
-          ),
-        ),
-      ];
-    };
-    return [...change("delete", before), ...change("add", now)];
-  }
-
-  /** Those whose route and proxies are not in the kernel as they should be. */
-  #missing(ips: readonly Ip[], { routes, proxies }: Ours): readonly Ip[] {
-    return ips.filter((ip) => {
-      const placed = this.#placed.get(ip);
-      const dev = placed?.route?.replace("dev ", "");
-      const isRouted = routes.some((each) => each.ip === ip && each.dev === dev);
-      const isProxied = placed?.uplinks.every(({ name }) =>
-        proxies.some((each) => each.ip === ip && each.dev === name),
-      );
-      return !isRouted || isProxied !== true;
-    });
-  }
-
-  /** Routes and neighbour proxies with our protocols, after these lines of `ip -batch` were carried out. */
-  async #ours(
-    asked: readonly ("4" | "6")[] = families,
-    first: Readonly<Record<"4" | "6", readonly string[]>> = { "4": [], "6": [] },
-  ): Promise<Ours> {
-    const lines = `route show proto ${ownProtocol}\nroute show proto ${offeredProtocol}\nneigh show proxy\n`;
-    const ends = await Promise.all(
-      asked.map((n) => {
-        const before = first[n].map((line) => `${line}\n`).join("");
-        return this.#ip([`-${n}`, "-N", "-json", "-force", "-batch", "-"], before + lines);
-      }),
+  /** Changes the sets from what they are to what is wanted; where they are not what they should be, they are written anew. */
+  async #changeSets(wanted: ReadonlyMap<Ip, Placed | undefined>): Promise<void> {
+    const before = [...wanted.keys()].flatMap((ip) => this.#entryOf(ip));
+    const now = [...wanted].flatMap(([ip, placed]) =>
+      placed === undefined ? [] : [{ ip, placed }],
     );
-    const routes: { ip: Ip; dev: string }[] = [];
-    const proxies: { ip: Ip; dev: string }[] = [];
-    for (const { stdout } of ends) {
-      for (const line of stdout.split("\n").filter((each) => each.startsWith("["))) {
-        for (const item of asList(JSON.parse(line) as unknown)) {
-          const ip = parseIp((textAt(item, "dst") ?? "").replace(/\/(?:32|128)$/, ""));
-          const dev = textAt(item, "dev") ?? "";
-          if (ip === undefined) continue;
-          const isProxy = valueAt(item, "proxy") !== undefined;
-          if (!isProxy) routes.push({ ip, dev });
-          // A number or its text, by the version of iproute2.
-          else if (JSON.stringify(valueAt(item, "protocol"))?.includes(`${ownProtocol}`)) {
-            proxies.push({ ip, dev });
-          }
-        }
+    const outcome = await this.#nft.transact([
+      ...commandsOf("delete", elementsOf(before)),
+      ...commandsOf("add", elementsOf(now)),
+    ]);
+    if (outcome.kind === "done") return;
+    const others = [...this.#placed.keys()].filter((ip) => !wanted.has(ip));
+    await this.#writeSets([...others.flatMap((ip) => this.#entryOf(ip)), ...now]);
+  }
+
+  #entryOf(ip: Ip): readonly Entry[] {
+    const placed = this.#placed.get(ip);
+    return placed === undefined ? [] : [{ ip, placed }];
+  }
+
+  /** Nothing of what stays is missing for a moment: it is one transaction. */
+  async #writeSets(entries: readonly Entry[]): Promise<void> {
+    await this.#nft.change("write anew where virtual addresses are", [
+      ...families.flatMap((n) => placeSets.map((set) => `flush set ${turnSet(set, n)}`)),
+      ...families.map((n) => `flush set ${wireSet("known", n)}`),
+      ...commandsOf("add", elementsOf(entries)),
+    ]);
+  }
+
+  /** What changes routes and proxies from what was tried before. What is there already is said again. */
+  #changesOf(ip: Ip, before: Placed | undefined, now: Placed | undefined): readonly RouteChange[] {
+    const names = (placed: Placed | undefined) => placed?.uplinks.map(({ name }) => name) ?? [];
+    const old = names(before).filter((name) => !names(now).includes(name));
+    const protocol = this.#offered.has(ip) && isOfferable(now) ? offeredProtocol : ownProtocol;
+    return [
+      ...old.map((dev) => ({ do: "no proxy", ip, dev }) as const),
+      ...(now?.route !== undefined
+        ? [{ do: "route", ip, route: now.route, protocol } as const]
+        : before?.route !== undefined
+          ? [{ do: "no route", ip } as const]
+          : []),
+      ...names(now).map((dev) => ({ do: "proxy", ip, dev }) as const),
+    ];
+  }
+
+  /** Addresses whose route or proxies are not in the kernel as they were put. */
+  #missingIn({ routes, proxies }: RouteFacts): ReadonlySet<Ip> {
+    const present = new Map(routes.map((each) => [each.ip, each]));
+    const proxied = new Set(proxies.map(({ ip, dev }) => `${ip} ${dev}`));
+    const missing = [...this.#placed].filter(([ip, { route, uplinks }]) => {
+      const found = present.get(ip);
+      const protocol = this.#offered.has(ip) ? offeredProtocol : ownProtocol;
+      const isRouted =
+        routeText(found?.route) === routeText(route) &&
+        (found === undefined || found.protocol === protocol);
+      return !isRouted || !uplinks.every(({ name }) => proxied.has(`${ip} ${name}`));
+    });
+    return new Set(missing.map(([ip]) => ip));
+  }
+
+  /** What the kernel has, and where the places of now should be put by it. */
+  async #readKernel(): Promise<Seen> {
+    const seenMs = this.#clock.nowMs();
+    const places = [...this.#placed].map(([ip, { place }]) => [ip, place] as const);
+    const [facts, sets, ways] = await Promise.all([
+      this.#routes.list(),
+      this.#listSets(),
+      this.#waysTo(places.map(([, place]) => place)),
+    ]);
+    return { seenMs, facts, sets, ways };
+  }
+
+  /**
+   * Removes what belongs nowhere, and puts what is missing or has another way now where it should be. Others change routes and proxies
+   * too: a device that goes down takes those on it along.
+   */
+  async #mend({ seenMs, facts, sets, ways }: Seen): Promise<void> {
+    const entries = [...this.#placed.keys()].flatMap((ip) => this.#entryOf(ip));
+    const wrongSets = [...elementsOf(entries)].filter(
+      ([set, texts]) => textOf(texts) !== textOf(sets.get(set) ?? []),
+    );
+    const leftovers: RouteChange[] = [
+      ...facts.routes
+        .filter(({ ip }) => this.#placed.get(ip)?.route === undefined)
+        .map(({ ip }) => ({ do: "no route", ip }) as const),
+      ...facts.proxies
+        .filter(({ ip, dev }) => !this.#isProxied(ip, dev))
+        .map(({ ip, dev }) => ({ do: "no proxy", ip, dev }) as const),
+    ];
+    // In this order: a proxy of an address that no set knows would answer for it.
+    const errors = leftovers.length === 0 ? "" : await this.#routes.change(leftovers);
+    if (wrongSets.length > 0) await this.#writeSets(entries);
+    const missing = this.#missingIn(facts);
+    const again = new Map<Ip, VipPlace>();
+    for (const [ip, placed] of this.#placed) {
+      const should = this.#resolve(ip, placed.place, ways);
+      const isRight =
+        !missing.has(ip) && (typeof should === "string" || isSamePlaced(should, placed));
+      this.#placed.set(ip, { ...placed, seenMs: isRight ? seenMs : undefined });
+      if (!isRight) again.set(ip, placed.place);
+      // The watchdog withdrew it, or whoever removed the route.
+      if (missing.has(ip)) this.#offered.delete(ip);
+    }
+    await this.#unwatch(
+      families.flatMap((n) =>
+        (sets.get(wireSet("watched", n)) ?? [])
+          .flatMap((key) => ipOfWireKey(key) ?? [])
+          .filter((ip) => !this.#announced.has(ip) && !this.#probed.has(ip)),
+      ),
+    );
+    const problems = await this.#place(again);
+    if (this.#offeredUntilMs > this.#clock.nowMs()) {
+      await this.#offer([...this.#announced.keys()].filter((ip) => !this.#offered.has(ip)));
+    }
+    if (wrongSets.length + leftovers.length + again.size === 0) return;
+    this.#log.info("the kernel did not have virtual addresses where they were put, it was mended", {
+      sets: wrongSets.map(([set]) => set),
+      leftovers: leftovers.map(({ ip }) => ip),
+      again: [...again.keys()],
+      problems: [...(errors === "" ? [] : [errors]), ...problems.values()],
+    });
+  }
+
+  #isProxied(ip: Ip, dev: string): boolean {
+    return this.#placed.get(ip)?.uplinks.some(({ name }) => name === dev) === true;
+  }
+
+  /** The keys of the sets that say where addresses are, of `ports` their addresses. */
+  async #listSets(): Promise<Elements> {
+    const found = new Map<string, readonly string[]>();
+    for (const table of [turnTable, wireTable]) {
+      const list = await this.#nft.list(`table ${table}`);
+      for (const item of asList(valueAt(list, "nftables"))) {
+        const name = textAt(item, "set", "name");
+        if (name === undefined) continue;
+        const keys = asList(valueAt(item, "set", "elem")).map(
+          (each) => asText(each) ?? asText(asList(valueAt(each, "concat"))[0]) ?? "",
+        );
+        found.set(`${table} ${name}`, keys);
       }
     }
-    return { routes, proxies, errors: ends.map(({ stderr }) => stderr).join("") };
-  }
-
-  /** Removes routes, proxies and elements of addresses that are not to be kept. @returns the proxies of those that are */
-  async #removeLeftovers(kept: ReadonlySet<Ip>) {
-    const { routes, proxies } = await this.#ours();
-    for (const n of families) {
-      const isStale = ({ ip }: { readonly ip: Ip }) => familyDigit(ip) === n && !kept.has(ip);
-      await this.#batch(n, [
-        ...routes.filter(isStale).map(({ ip }) => `route del ${ip}`),
-        ...proxies.filter(isStale).map(({ ip, dev }) => `neigh del proxy ${ip} dev ${dev}`),
-      ]);
-      const stays = [...kept].filter((ip) => familyDigit(ip) === n);
-      await this.#nft.change("forget virtual addresses", [
-        ...(["known", "here", "limited", "ports"] as const).map(
-          (set) => `flush set ${turnSet(set, n)}`,
-        ),
-        `flush set ${wireSet("known", n)}`,
-        `flush set ${wireSet("watched", n)}`,
-        ...elements("add", turnSet("known", n), stays),
-        ...elements("add", turnSet("here", n), stays),
-        // Nothing new gets through for a moment; whether anything more may is known when the address is placed.
-        ...elements("add", turnSet("limited", n), stays),
-        ...elements("add", wireSet("known", n), stays.map(wireKey)),
-      ]);
-    }
-    return proxies.filter(({ ip }) => kept.has(ip));
+    return found;
   }
 
   /** Takes over what an earlier process placed here, so that placing it again changes what is different. */
-  async #adopt(
-    kept: readonly Ip[],
-    proxies: readonly { readonly ip: Ip; readonly dev: string }[],
-  ): Promise<void> {
+  async #adopt(kept: readonly Ip[]): Promise<void> {
+    const { proxies, routes } = kept.length === 0 ? noFacts : await this.#routes.list();
     for (const ip of kept) {
       const names = proxies.filter((each) => each.ip === ip).map(({ dev }) => dev);
+      const present = routes.find((each) => each.ip === ip);
+      if (present?.protocol === offeredProtocol) this.#offered.add(ip);
       this.#placed.set(ip, {
+        // Nothing new gets through for a moment; whether anything more may is known when the address is placed.
         place: { kind: "here", podIp: ip, way: { kind: "Route" }, sendsFromVip: false, ports: [] },
-        route: "of the process before",
+        route: present?.route,
         uplinks: this.#uplinks.filter(({ name }) => names.includes(name)),
+        seenMs: undefined,
       });
     }
   }
@@ -632,6 +704,7 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   async #unwatch(ips: readonly Ip[]): Promise<void> {
+    if (ips.length === 0) return;
     await this.#nft.change(
       "listen no more for other machines",
       families.flatMap((n) => {
@@ -644,28 +717,28 @@ export class LinuxVipNetwork implements VipNetwork {
 
   /** Gives routes of addresses that are answered for to a routing daemon. */
   async #offer(ips: readonly Ip[]): Promise<void> {
-    const offered = ips.filter((ip) => this.#announced.has(ip) && isOffered(this.#placed.get(ip)));
-    await this.#protocolOf(offered, offeredProtocol);
+    const offered = ips.filter(
+      (ip) => this.#announced.has(ip) && isOfferable(this.#placed.get(ip)),
+    );
+    for (const ip of offered) this.#offered.add(ip);
+    await this.#putAgain(offered);
     await this.#callHook("add", offered);
   }
 
   async #withdraw(ips: readonly Ip[]): Promise<void> {
     // One that is announced again was opened again meanwhile.
-    const withdrawn = ips.filter(
-      (ip) => isOffered(this.#placed.get(ip)) && !this.#announced.has(ip),
-    );
-    await this.#protocolOf(withdrawn, ownProtocol);
+    const withdrawn = ips.filter((ip) => this.#offered.has(ip) && !this.#announced.has(ip));
+    for (const ip of withdrawn) this.#offered.delete(ip);
+    await this.#putAgain(withdrawn);
     await this.#callHook("del", withdrawn);
   }
 
-  async #protocolOf(ips: readonly Ip[], protocol: number): Promise<void> {
-    for (const n of families) {
-      const own = ips.filter((ip) => familyDigit(ip) === n);
-      await this.#batch(
-        n,
-        own.flatMap((ip) => routeLines(ip, this.#placed.get(ip)?.route, protocol)),
-      );
-    }
+  async #putAgain(ips: readonly Ip[]): Promise<void> {
+    const changes = ips.flatMap((ip) =>
+      this.#changesOf(ip, this.#placed.get(ip), this.#placed.get(ip)),
+    );
+    this.#serial += 1;
+    if (changes.length > 0) await this.#routes.change(changes);
   }
 
   async #callHook(verb: "add" | "del", ips: readonly Ip[]): Promise<void> {
@@ -673,14 +746,6 @@ export class LinuxVipNetwork implements VipNetwork {
     for (const ip of ips) {
       await runProgram({ file: this.#routeHook, args: [verb, ip], limitMs });
     }
-  }
-
-  /** @returns what ip complained of; a line that fails does not keep the others from being done */
-  async #batch(family: "4" | "6", lines: readonly string[]): Promise<string> {
-    if (lines.length === 0) return "";
-    const text = lines.map((line) => `${line}\n`).join("");
-    const { stderr } = await this.#ip([`-${family}`, "-force", "-batch", "-"], text);
-    return stderr;
   }
 
   #ip(args: readonly string[], input: string) {
@@ -695,52 +760,86 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 }
 
-/** What of ours the kernel has. `errors`: what ip complained of. */
-type Ours = {
-  readonly routes: readonly { readonly ip: Ip; readonly dev: string }[];
-  readonly proxies: readonly { readonly ip: Ip; readonly dev: string }[];
-  readonly errors: string;
+const noFacts: RouteFacts = { routes: [], proxies: [] };
+
+/** What was read of the kernel. `ways`: to pods and nodes of what is placed. */
+type Seen = {
+  readonly seenMs: number;
+  readonly facts: RouteFacts;
+  readonly sets: Elements;
+  readonly ways: ReadonlyMap<Ip, Way>;
 };
 
-/** Where the kernel sends packets to an address. */
-type Way = { readonly dev: string; readonly via: Ip | undefined };
+type Entry = { readonly ip: Ip; readonly placed: Placed };
 
 function only(ip: Ip, what: string): ForbiddenRange {
   const value = ipToNumber(ip);
   return { range: { first: value, last: value }, what };
 }
 
-function isOffered(placed: Placed | undefined): boolean {
+function isOfferable(placed: Placed | undefined): boolean {
   return placed?.place.kind === "here" && placed.place.way.kind === "Route";
 }
 
-function isSamePlaced(a: Placed | undefined, b: Placed | undefined): boolean {
-  const text = (placed: Placed | undefined) =>
+function isSamePlaced(a: Placed, b: Placed): boolean {
+  const text = ({ place, route, uplinks }: Placed) =>
     JSON.stringify([
-      placed?.place,
-      placed?.route,
-      placed?.uplinks.map(({ name, index, mac }) => [name, index, mac]),
+      place,
+      routeText(route),
+      uplinks.map(({ name, index, mac }) => [name, index, mac]),
     ]);
   return text(a) === text(b);
 }
 
-/** Lines for `ip -batch` that change route and proxies of an address. */
-function linesOf(ip: Ip, before: Placed | undefined, now: Placed | undefined): readonly string[] {
-  const names = (placed: Placed | undefined) => placed?.uplinks.map(({ name }) => name) ?? [];
-  const old = names(before).filter((name) => !names(now).includes(name));
-  return [
-    ...old.map((name) => `neigh del proxy ${ip} dev ${name}`),
-    ...(now?.route === undefined ? (before?.route === undefined ? [] : [`route del ${ip}`]) : []),
-    ...(now === undefined ? [] : routeLines(ip, now.route, ownProtocol)),
-    ...names(now).map((name) => `neigh replace proxy ${ip} dev ${name} protocol ${ownProtocol}`),
-  ];
+function routeText(route: VipRoute | undefined): string {
+  return route?.kind === "device"
+    ? `${route.dev} ${route.via ?? ""} ${route.isOnlink === true ? "onlink" : ""}`
+    : `${route?.kind}`;
 }
 
-function routeLines(ip: Ip, route: string | undefined, protocol: number): readonly string[] {
-  if (route === undefined) return [];
-  return route === "unreachable"
-    ? [`route replace unreachable ${ip} proto ${protocol}`]
-    : [`route replace ${ip} ${route} proto ${protocol}`];
+/** The elements of every set that says where addresses are; of empty ones too. */
+function elementsOf(entries: readonly Entry[]): Elements {
+  return new Map(
+    families.flatMap((n): (readonly [string, readonly string[]])[] => {
+      const own = entries.filter(({ ip }) => familyDigit(ip) === n);
+      const ips = own.map(({ ip }) => ip);
+      const limited = own.flatMap(({ ip, placed: { place } }) =>
+        place.kind === "here" && place.ports !== undefined ? [{ ip, ports: place.ports }] : [],
+      );
+      return [
+        [turnSet("known", n), ips],
+        [wireSet("known", n), ips.map(wireKey)],
+        [
+          turnSet("here", n),
+          own.filter(({ placed }) => placed.place.kind === "here").map(({ ip }) => ip),
+        ],
+        [turnSet("limited", n), limited.map(({ ip }) => ip)],
+        [
+          turnSet("ports", n),
+          limited.flatMap(({ ip, ports }) =>
+            ports.map(
+              ({ protocol, first, last }) =>
+                `${ip} . ${protocol} . ${first === last ? first : `${first}-${last}`}`,
+            ),
+          ),
+        ],
+      ];
+    }),
+  );
+}
+
+function commandsOf(verb: "add" | "delete", sets: Elements): readonly string[] {
+  return [...sets].flatMap(([set, texts]) => elements(verb, set, texts));
+}
+
+/** The address that an element begins with, however it is spelled. */
+function addressIn(element: string): string {
+  const [key = ""] = element.split(" ");
+  return ipOfWireKey(key) ?? key;
+}
+
+function textOf(keys: readonly string[]): string {
+  return keys.map(addressIn).toSorted().join();
 }
 
 /** Whether a name matches a pattern in which `*` stands for anything; several patterns have commas between them. */

@@ -16,6 +16,7 @@ import {
 import { NftSession } from "../../adapters/linux/nft-session.ts";
 import { NftVipGate } from "../../adapters/linux/vip-gate.ts";
 import { LinuxVipNetwork } from "../../adapters/linux/vip-network.ts";
+import { IprouteVipRoutes } from "../../adapters/linux/vip-routes.ts";
 import { leaveVipSession, takeVipSession } from "../../adapters/linux/vip-session-file.ts";
 import { VipSpeaker } from "../../adapters/linux/vip-speaker.ts";
 import { PrometheusVipNodeMetrics } from "../../adapters/metrics/prometheus-vip-metrics.ts";
@@ -112,7 +113,17 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
   const hook = options.vipRouteHook === "" ? {} : { routeHook: options.vipRouteHook };
   const nft = new NftSession(netns);
   const speaker = new VipSpeaker({ ...netns, ...hook, log });
-  const network = new LinuxVipNetwork({ nft, speaker, host, clock, log, ...netns, ...hook });
+  const routes = new IprouteVipRoutes(netns);
+  const network = new LinuxVipNetwork({
+    nft,
+    speaker,
+    host,
+    routes,
+    clock,
+    log,
+    ...netns,
+    ...hook,
+  });
   const gate = new NftVipGate(nft, { speaksAsAddress: (ip) => network.sendsFromVip(ip) });
   let peers: UdpVipPeers | undefined;
   const sessionFile = join(options.stateFolder, "vip-session");
