@@ -526,7 +526,8 @@ describe("the control side of virtual addresses", { skip }, () => {
     ipam = await startGalaxyIpam({ kubeconfig: plane.kubeconfigOf("galaxy-ipam"), flags });
     await ipam.whenReady();
     await whenVip("192.0.2.59", "to show both", (vip) => vip?.status?.candidates?.length === 2);
-    assert.equal((await whenHeldBy("192.0.2.59", "nine-a")).epoch, before.epoch);
+    const after = await whenHeldBy("192.0.2.59", "nine-a");
+    assert.equal(after.epoch, before.epoch, `moved: ${JSON.stringify(after.lastTransition)}`);
     await ipam.stop();
     await removePods("nine-a");
     ipam = await startGalaxyIpam({ kubeconfig: plane.kubeconfigOf("galaxy-ipam"), flags });
