@@ -158,6 +158,17 @@ async function exported(): Promise<Exported> {
   metrics.addGauges({
     usage: () => [{ ...usage, subnet: aPodSubnet({ ranges: ["10.0.70.2"] }) }],
     reclaimQueueLength: () => 0,
+    idle: () => ({
+      bySubnet: [
+        {
+          usage: { ...usage, subnet: aPodSubnet({ ranges: ["10.0.70.2"] }) },
+          age: "all",
+          count: 1,
+        },
+      ],
+      byPool: new Map([["blue", 1]]),
+    }),
+    quotas: () => [{ quota: "team-a", namespace: "ns1", limit: 2, used: 1 }],
     isLeader: () => true,
     isConfigValid: () => true,
     watchStaleness: () => new Map([["pods", 1]]),
@@ -194,6 +205,7 @@ async function exported(): Promise<Exported> {
   metrics.count("conflicts", { kind: "address in two pods" });
   metrics.count("repairs", { kind: "record recreated" });
   metrics.count("rollout_deadlocks");
+  metrics.count("idle_reservations", { outcome: "released" });
   metrics.count("vip_transitions", { reason: "NodeLost" });
   metrics.count("vip_conflicts");
   metrics.time("schedule_latency", 0.1, { func: "filter" });

@@ -338,6 +338,26 @@ describe("the roles of deploy", { skip }, () => {
     await api.waitFor("no pool", { kind: pools }, (all) => all.length === 0);
     await api.waitFor("no addresses", { kind: floatingIps }, (all) => all.length === 0);
 
+    // A quota by the API: made, changed and deleted, each seen before the next.
+    for (const [method, limit] of [
+      ["PUT", 5],
+      ["PUT", 6],
+      ["DELETE", undefined],
+    ] as const) {
+      const body = limit === undefined ? undefined : { limit, namespaces: ["team-a"] };
+      const answer = await adminCall(method, "/v1/quota/team-a", body);
+      assert.ok(answer.status < 300, await answer.text());
+      await waitUntil(
+        `the quota with limit ${limit}`,
+        async () => {
+          const listed = await adminCall("GET", "/v1/quota");
+          const { quotas } = (await listed.json()) as { quotas: readonly { limit: number }[] };
+          return quotas.map((quota) => quota.limit);
+        },
+        (limits) => (limit === undefined ? limits.length === 0 : limits[0] === limit),
+      );
+    }
+
     // An answer that is lost: the record is read back.
     const lost = proxy.break(isRecordWrite("POST"), { kind: "lose answer" }, { times: 1 });
     await api.create(aPod({ name: "bare-0", policy: "never" }));
