@@ -25,6 +25,13 @@ const living = new Set<ChildProcess>();
 const foldersToRemove = new Set<string>();
 let hasHooks = false;
 
+/** A proxy that this machine has for the world outside must never see what a test's programs send to each other. */
+function withoutProxies(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !/^(?:https?|all|no)_proxy$/i.test(name)),
+  );
+}
+
 /** Starts a program; it is killed when this process ends in whatever way. */
 export function startProgram(options: {
   readonly name: string;
@@ -36,7 +43,7 @@ export function startProgram(options: {
   installHooks();
   const log = openSync(options.logFile, "a");
   const [file, args] = boundToParent(options.file, options.args);
-  const env = { ...process.env, ...options.env };
+  const env = { ...withoutProxies(process.env), ...options.env };
   // In a session of its own, Ctrl-C in a terminal reaches only its parent, which stops it in order.
   const child = spawn(file, args, { stdio: ["ignore", log, log], env, detached: true });
   closeSync(log);

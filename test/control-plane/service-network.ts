@@ -21,20 +21,10 @@ export type ServiceNetwork = {
   readonly egressSelector: string;
   /** Environment of a program that reaches Services by its proxy: kube-scheduler. */
   readonly env: Readonly<Record<string, string>>;
-  /** Environment of kube-apiserver: a proxy that this machine has for the world outside must never see what is meant for pods. */
-  readonly apiServerEnv: Readonly<Record<string, string>>;
   /** From now on addresses lead there; before, nowhere. */
   lead(to: LeadTo): void;
   stop(): Promise<void>;
 };
-
-/** Takes what a machine says of its own proxies away from a program. */
-const noProxy: Readonly<Record<string, string>> = Object.fromEntries(
-  ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"].flatMap((name) => [
-    [name, ""],
-    [name.toLowerCase(), ""],
-  ]),
-);
 
 /** Starts the proxy: CONNECT, and plain requests by absolute URL. */
 export async function startServiceNetwork(): Promise<ServiceNetwork> {
@@ -105,8 +95,7 @@ export async function startServiceNetwork(): Promise<ServiceNetwork> {
         },
       ],
     }),
-    env: { ...noProxy, HTTP_PROXY: url, HTTPS_PROXY: url },
-    apiServerEnv: noProxy,
+    env: { HTTP_PROXY: url, HTTPS_PROXY: url },
     lead: (to) => {
       leadTo = to;
     },

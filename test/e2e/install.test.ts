@@ -49,7 +49,7 @@ describe("docs/install.md", { skip }, () => {
         ],
         "kube-controller-manager": [`--controllers=${controllers.join(",")}`],
       },
-      env: { "kube-apiserver": network.apiServerEnv, "kube-scheduler": network.env },
+      env: { "kube-scheduler": network.env },
       scheduler: {},
     });
     // Long enough that a process can give its lease back before its pod, and with it its token, is gone.
