@@ -63,7 +63,7 @@ function newFolder(): string {
 
 // The one computes, the other waits.
 describe("docs/guide", { concurrency: 2 }, () => {
-  describe("on a real control plane", { skip }, () => {
+  describe("on a real control plane", { skip, concurrency: 1 }, () => {
     let cluster: Cluster;
     let shell: BlockShell;
 
@@ -107,7 +107,7 @@ describe("docs/guide", { concurrency: 2 }, () => {
     test("the addresses are where they should be", () => waitForCleanAudit(cluster.api));
   });
 
-  describe("without a cluster", () => {
+  describe("without a cluster", { concurrency: 1 }, () => {
     let child: ChildProgram;
     let shell: BlockShell;
 
