@@ -364,6 +364,7 @@ export class IpamService {
       .then(() => this.reclaim.resync())
       .catch(warn)
       .then(() => this.idle.look())
+      .catch(warn)
       .finally(again);
   }
 }

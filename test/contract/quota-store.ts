@@ -72,7 +72,7 @@ export function describeQuotaStore(name: string, makeBench: () => Promise<QuotaS
 async function write(store: QuotaStore, quota: QuotaFacts): Promise<QuotaFacts> {
   const outcome = await store.write(quota);
   assert.equal(outcome.kind, "written");
-  return (outcome as Extract<typeof outcome, { readonly kind: "written" }>).quota;
+  return outcome.quota;
 }
 
 async function shows(store: QuotaStore, expected: readonly QuotaFacts[]): Promise<void> {
