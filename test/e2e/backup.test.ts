@@ -242,7 +242,8 @@ describe("backup and restore", { skip }, () => {
     const record = await api.get(floatingIps, { name });
     const spec = record?.spec as unknown as Record<string, unknown> | undefined;
     assert.equal(spec?.["future"], "kept");
-    assert.equal((spec?.["workload"] as Record<string, unknown>)["future"], 7);
+    const workload = spec?.["workload"] as Record<string, unknown> | undefined;
+    assert.equal(workload?.["future"], 7);
     assert.equal(record?.metadata.labels?.["galaxy.k8s.io/future"], "yes");
     const pool = await api.get(pools, { name: "blue", namespace: "kube-system" });
     assert.deepEqual((pool as unknown as Record<string, unknown>)["future"], { a: 1 });

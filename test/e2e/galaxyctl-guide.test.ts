@@ -174,6 +174,8 @@ describe("docs/cli.md", () => {
       "check",
       "status",
       "import",
+      "backup",
+      "restore",
       "completion",
       "sim workload",
       "sim node",
