@@ -270,6 +270,8 @@ export class Allocator {
     if (this.#givenUpMs.has(`${pod.uid} ${ip}`)) return false;
     const allocation = this.#table.get(ip);
     if (allocation === undefined) return true;
+    // A record that is only being made keeps nothing yet: when that fails the address is free.
+    if (allocation.version === "" && this.#table.phaseOf(ip) === "writing") return true;
     const { owner, podUid } = allocation;
     if (podUid === pod.uid || owner.kind === "admin" || owner.kind === "foreign") return false;
     return owner.kind !== "pod" || podIdText(owner.pod) !== podIdText(pod.id);
@@ -554,10 +556,20 @@ export class Allocator {
     }
   }
 
+  /** The address is free in memory, except for a pod that carries it: it has no record of its own yet, or its making has just failed. */
+  #free(ip: Ip, origin: FreeOrigin): void {
+    this.#table.drop(ip, origin);
+    for (const hold of this.#table.holds()) {
+      if (hold.byZone.get(carriedZone)?.includes(ip) !== true) continue;
+      this.#table.hold(hold);
+      return;
+    }
+  }
+
   /** Memory after a write that did not happen: the record found, or free. */
   #revert(ip: Ip, found: Allocation | undefined, origin: FreeOrigin): void {
     const current = this.#table.get(ip);
-    if (found === undefined) this.#table.drop(ip, origin);
+    if (found === undefined) this.#free(ip, origin);
     else this.#table.put(found, "idle");
     this.#afterWrite(ip);
     if (found !== undefined && current !== undefined && !sameRecord(found, current)) {
@@ -647,7 +659,7 @@ export class Allocator {
     }
     if (!this.#endsWrite(ip, write)) return "changed";
     this.#noteGivenUp(allocation);
-    this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    this.#free(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
     this.#afterWrite(ip);
     this.#ports.log.info("address released", { ...fieldsOf(allocation), because });
     this.#ports.metrics.count("changes", { change: "released" });
@@ -774,7 +786,7 @@ export class Allocator {
       this.#afterWrite(ip);
       this.#tell({ before, after: before, origin: "store" });
     } else {
-      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+      this.#free(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
       this.#afterWrite(ip);
       this.#ports.log.info("record deleted by somebody else, address is free", fieldsOf(before));
       this.#tell({ before, after: undefined, origin: "store" });
@@ -822,8 +834,7 @@ export class Allocator {
    */
   #forgetAsFollower(allocation: Allocation): void {
     const { ip } = allocation;
-    const forget = () =>
-      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+    const forget = () => this.#free(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
     if (!isBound(allocation)) {
       forget();
       return;
@@ -850,7 +861,7 @@ export class Allocator {
     }
     if (!isOpen()) return;
     if (found === undefined) {
-      this.#table.drop(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
+      this.#free(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
       return;
     }
     this.#table.put(found, "idle");

@@ -21,6 +21,7 @@ import { MemoryPodBinder } from "../adapters/memory/pod-binder.ts";
 import type { Allocation } from "../core/allocation.ts";
 import type { ControllerRef, PodFacts } from "../core/facts.ts";
 import type { Owner, WorkloadRef } from "../core/owner.ts";
+import { WorldError } from "../ports/world-error.ts";
 
 async function aWorld(parts: WorldParts = {}): Promise<IpamWorld> {
   const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"] })], parts);
@@ -490,6 +491,37 @@ describe("records and pods that do not agree", () => {
     await world.settle();
     assert.deepEqual(world.lines(), ["10.0.70.7 pod ns1/adopted uid-ns1-adopted n1 pod-delete"]);
     assert.equal(world.metrics.countOf("conflicts", { kind: "outside configuration" }), 1);
+  });
+
+  it("what a pod carries is nobody else's while its record cannot be made, though the pod changes meanwhile", async () => {
+    let isRefused = true;
+    let isChanged = false;
+    const world = await aWorld({
+      store: (cluster) => {
+        const store = new MemoryAllocationStore(cluster);
+        const create = store.create.bind(store);
+        store.create = async (allocation) => {
+          if (!isRefused || allocation.ip !== "10.0.70.2") return await create(allocation);
+          if (!isChanged)
+            cluster.changePod({ namespace: "ns1", name: "pod1" }, { phase: "Running" });
+          isChanged = true;
+          await new Promise((resolve) => {
+            setImmediate(resolve);
+          });
+          throw new WorldError("API_UNAVAILABLE", { tried: "create", message: "refused" });
+        };
+        return store;
+      },
+    });
+    const carrier = aPod({ nodeName: "n1", assignedIps: ["10.0.70.2"] });
+    world.cluster.putPod(carrier);
+    await world.settle();
+    assert.deepEqual(world.lines(), []);
+    const other = await world.schedule(aPod({ name: "other" }));
+    assert.deepEqual(other.assignedIps, ["10.0.70.3"]);
+    isRefused = false;
+    await world.resync();
+    assert.equal(world.lines()[0], `10.0.70.2 pod ns1/pod1 ${carrier.uid} n1 pod-delete`);
   });
 
   it("recreates the record of a living pod that was deleted by hand, and says so (D-10)", async () => {
