@@ -345,11 +345,12 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await a.hold(vip, ip("10.80.1.2"), 300_000);
     // Another process begins, as after a crash.
     const next = new NodeBench(a.namespace, a.pod, lab.hook);
+    await using ends = new AsyncDisposableStack();
+    ends.defer(() => next.stop());
     await next.gate.clear();
     await next.network.start([]);
     assert.equal(await a.namespace.snapshot(), before);
     assert.equal(await lab.outside.pings(vip, { waitS: 1 }), false);
-    await next.stop();
   });
 
   it("leaves nothing behind of an address whose pod went away while it was put there", async () => {
@@ -364,7 +365,8 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
       await a.namespace.ip("link del v9");
     });
     await next.network.start([]);
-    await using _ends = { [Symbol.asyncDispose]: () => next.stop() };
+    await using ends = new AsyncDisposableStack();
+    ends.defer(() => next.stop());
     const problems = await next.network.place(new Map([[vip, here("10.80.9.2")]]));
     assert.match(problems.get(vip) ?? "", /not there/);
     await next.place(vip, { kind: "nowhere" });

@@ -120,9 +120,9 @@ export class IprouteVipRoutes implements VipRoutes {
       for (const item of neighbours) {
         const ip = parseIp(textAt(item, "dst") ?? "");
         // A number or its text, by the version of iproute2.
-        const isOurs = JSON.stringify(valueAt(item, "protocol"))?.includes(`${ownProtocol}`);
-        if (ip !== undefined && isOurs === true)
-          proxies.push({ ip, dev: textAt(item, "dev") ?? "" });
+        const protocol = JSON.stringify(valueAt(item, "protocol") ?? "");
+        if (ip === undefined || !protocol.includes(`${ownProtocol}`)) continue;
+        proxies.push({ ip, dev: textAt(item, "dev") ?? "" });
       }
     }
     return { routes, proxies };
