@@ -111,7 +111,7 @@ describe("backup and restore", { skip }, () => {
   test("all definitions and records deleted, and the restore killed half way: a second one ends it", async () => {
     const { api } = cluster;
     await cluster.plane.stopScheduler();
-    await cluster.restartIpam("SIGKILL", {
+    await cluster.restartIpam("SIGTERM", {
       meanwhile: async () => {
         for (const plural of ["floatingips", "pools"]) {
           const at = { name: `${plural}.galaxy.k8s.io` };
