@@ -254,6 +254,12 @@ export class NetworkLab implements AsyncDisposable {
         `address add fd00:70::${10 + number}/64 dev eth0 nodad`,
         "route add default via 10.70.0.1 dev eth0",
       );
+      // The kernel makes the route of an IPv6 address beside the work; what is compared with later must have it.
+      await waitUntil(
+        `the route of the IPv6 address of node${number}`,
+        () => node.ip("-6 route show table local"),
+        (seen) => seen.includes(`local fd00:70::${10 + number} `),
+      );
       nodes.push(node);
     }
     return { outside, nodes };
