@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { BodyOf, EndpointShape, ParamsOf, QueryOf, SuccessOf } from "../wire/api/endpoint.ts";
 import type { Problem } from "../wire/api/problem.ts";
 import type { ExitCode } from "./command-problem.ts";
-import { CommandProblem, exitCodes, messageOf } from "./command-problem.ts";
+import { CommandProblem, exitCodes, messageOf, OperationUnknown } from "./command-problem.ts";
 import type { Connection } from "./connection.ts";
 
 /** One call of an operation of the API. */
@@ -212,8 +212,7 @@ function refusal(
   // What the server says of paths that it does not have: it is older than this program, or newer by more than one release.
   const isUnknown = status === 404 && isPathMessage(message);
   if (isUnknown) {
-    return new CommandProblem(
-      exitCodes.failed,
+    return new OperationUnknown(
       `${about}: ${connection.base.href} does not know this: galaxy-ipam there is of another version than this galaxyctl; compare galaxyctl status with galaxyctl --version, and upgrade the older one (docs/upgrade.md)${id}`,
     );
   }

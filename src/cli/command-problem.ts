@@ -32,6 +32,13 @@ export class CommandProblem extends Error {
   }
 }
 
+/** The server has no such operation: it is of another version, or the operation exists only where there is a simulated cluster. */
+export class OperationUnknown extends CommandProblem {
+  constructor(message: string) {
+    super(exitCodes.failed, message);
+  }
+}
+
 /** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") {

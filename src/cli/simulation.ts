@@ -26,7 +26,7 @@ import type {
 import type { ApiClient } from "./api-client.ts";
 import type { CommandContext } from "./command-context.ts";
 import type { ExitCode } from "./command-problem.ts";
-import { CommandProblem, exitCodes } from "./command-problem.ts";
+import { CommandProblem, exitCodes, OperationUnknown } from "./command-problem.ts";
 import { fieldLines, writeList, writeObject } from "./output.ts";
 
 type Kind = SimulatedWorkload["kind"];
@@ -44,7 +44,7 @@ async function connect(
     });
     return { client, simulation: body };
   } catch (error) {
-    if (!(error instanceof CommandProblem) || error.exitCode !== exitCodes.notFound) throw error;
+    if (!(error instanceof OperationUnknown)) throw error;
     throw new CommandProblem(
       exitCodes.notFound,
       `galaxy-ipam at ${client.connection.base.href} works for a real cluster and has no simulated one; use kubectl`,
