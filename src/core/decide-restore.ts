@@ -6,7 +6,13 @@ import { isBound } from "./allocation.ts";
 import { decideReclaim } from "./decide-reclaim.ts";
 import type { PodFacts, WorkloadState } from "./facts.ts";
 import type { Owner, WorkloadRef } from "./owner.ts";
-import { podIdText, podsAreInterchangeable, sameOwner, workloadIdText } from "./owner.ts";
+import {
+  describeOwner,
+  podIdText,
+  podsAreInterchangeable,
+  sameOwner,
+  workloadIdText,
+} from "./owner.ts";
 import type { ReleasePolicy } from "./release-policy.ts";
 import { vipOwnerKey } from "./vip.ts";
 
@@ -235,20 +241,8 @@ function nameOf(pod: PodFacts): string {
 
 function ownerText(allocation: Allocation): string {
   const { owner } = allocation;
-  switch (owner.kind) {
-    case "pod":
-      return `pod ${podIdText(owner.pod)}${isBound(allocation) ? "" : ", for which it is kept"}`;
-    case "workload":
-      return `workload ${workloadIdText(owner.workload)}`;
-    case "pool":
-      return `pool ${owner.pool}`;
-    case "admin":
-      return `the administrator (${owner.key})`;
-    case "foreign":
-      return `an owner that is not understood (${owner.key})`;
-    default:
-      return owner satisfies never;
-  }
+  const isKept = owner.kind === "pod" && !isBound(allocation);
+  return `${describeOwner(owner)}${isKept ? ", for which it is kept" : ""}`;
 }
 
 /** A decision as a sentence: what happens, why, and the next step where there is one. */

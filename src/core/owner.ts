@@ -110,3 +110,21 @@ function sameWorkload(a: WorkloadRef | undefined, b: WorkloadRef | undefined): b
   if (a === undefined || b === undefined) return a === b;
   return workloadIdText(a) === workloadIdText(b);
 }
+
+/** How messages name the owner of an address. */
+export function describeOwner(owner: Owner): string {
+  switch (owner.kind) {
+    case "pod":
+      return `pod ${podIdText(owner.pod)}${owner.pool === undefined ? "" : ` of pool ${owner.pool}`}`;
+    case "workload":
+      return `workload ${workloadIdText(owner.workload)}`;
+    case "pool":
+      return `pool ${owner.pool}`;
+    case "admin":
+      return `the administrator (${owner.key})`;
+    case "foreign":
+      return `an owner that is not understood (${owner.key})`;
+    default:
+      return owner satisfies never;
+  }
+}

@@ -13,7 +13,7 @@ import { ipToNumber } from "../core/ip.ts";
 import type { IpRange } from "../core/ip-range.ts";
 import { mergeRanges } from "../core/ip-range.ts";
 import type { Owner, PodId } from "../core/owner.ts";
-import { podIdText, sameOwner, workloadIdText } from "../core/owner.ts";
+import { describeOwner, podIdText, sameOwner } from "../core/owner.ts";
 import type { ReleasePolicy } from "../core/release-policy.ts";
 import type { Topology } from "../core/subnets.ts";
 import { describeSubnet } from "../core/subnets.ts";
@@ -23,6 +23,7 @@ import type { Log } from "../ports/log.ts";
 import { WorldError } from "../ports/world-error.ts";
 import type { Allocator } from "./allocator.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
+import { eachInParallel } from "./keyed-queue.ts";
 
 /** What the operator's use cases need. */
 export type AdminPorts = {
@@ -180,7 +181,9 @@ export class Admin {
     entries: readonly ReleaseEntry[],
     options: { readonly isDryRun: boolean },
   ): Promise<readonly ReleaseOutcome[]> {
-    return await eachInParallel(entries, (entry) => this.#releaseOne(entry, options));
+    return await eachInParallel(entries, parallelCount, (entry) =>
+      this.#releaseOne(entry, options),
+    );
   }
 
   async #releaseOne(
@@ -305,7 +308,7 @@ export class Admin {
     entries: readonly ImportEntry[],
     options: { readonly isDryRun: boolean },
   ): Promise<readonly ImportOutcome[]> {
-    return await eachInParallel(entries, async (entry) => {
+    return await eachInParallel(entries, parallelCount, async (entry) => {
       const { owner } = entry;
       try {
         const enter = () => this.#importOne(entry, options);
@@ -438,39 +441,4 @@ function isOwnedBy(owner: Owner, expected: ExpectedOwner): boolean {
     default:
       return owner satisfies never;
   }
-}
-
-/** How messages name the owner of an address. */
-export function describeOwner(owner: Owner): string {
-  switch (owner.kind) {
-    case "pod":
-      return `pod ${podIdText(owner.pod)}${owner.pool === undefined ? "" : ` of pool ${owner.pool}`}`;
-    case "workload":
-      return `workload ${workloadIdText(owner.workload)}`;
-    case "pool":
-      return `pool ${owner.pool}`;
-    case "admin":
-      return `the administrator (${owner.key})`;
-    case "foreign":
-      return `an owner that is not understood (${owner.key})`;
-    default:
-      return owner satisfies never;
-  }
-}
-
-async function eachInParallel<Item, Result>(
-  items: readonly Item[],
-  work: (item: Item) => Promise<Result>,
-): Promise<readonly Result[]> {
-  const results: Result[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < items.length) {
-      const index = next;
-      next += 1;
-      results[index] = await work(items[index] as Item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(parallelCount, items.length) }, worker));
-  return results;
 }

@@ -149,3 +149,22 @@ export class WorkQueue {
     }
   }
 }
+
+/** Works on all items, so many at once, and returns the results in the order of the items. Throws what the first failed one threw. */
+export async function eachInParallel<Item, Result>(
+  items: readonly Item[],
+  parallelCount: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length) {
+      const index = next;
+      next += 1;
+      results[index] = await work(items[index] as Item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(parallelCount, items.length) }, worker));
+  return results;
+}

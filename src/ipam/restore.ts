@@ -19,6 +19,7 @@ import type { PoolStore } from "../ports/pool-store.ts";
 import { WorldError } from "../ports/world-error.ts";
 import type { Allocator } from "./allocator.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
+import { eachInParallel } from "./keyed-queue.ts";
 
 /** What restoring needs. */
 export type RestorePorts = {
@@ -77,18 +78,9 @@ export class Restore {
   ): Promise<readonly RestoreOutcome[]> {
     const carriers = this.#carriers();
     const planned: Planned = new Map();
-    const outcomes: RestoreOutcome[] = [];
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      while (next < recorded.length) {
-        const index = next;
-        next += 1;
-        const record = recorded[index] as Allocation;
-        outcomes[index] = await this.#record(record, { ...options, carriers, planned });
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(parallelCount, recorded.length) }, worker));
-    return outcomes;
+    return await eachInParallel(recorded, parallelCount, (record) =>
+      this.#record(record, { ...options, carriers, planned }),
+    );
   }
 
   async #record(recorded: Allocation, context: RecordContext): Promise<RestoreOutcome> {

@@ -3,7 +3,7 @@
 
 import type { Ip } from "../core/ip.ts";
 import type { Owner } from "../core/owner.ts";
-import { podIdText, workloadIdText } from "../core/owner.ts";
+import { describeOwner } from "../core/owner.ts";
 import { vipOwnerKey } from "../core/vip.ts";
 import type { KeepOutcome, VipAddresses } from "../ports/vip-addresses.ts";
 import type { Allocator } from "./allocator.ts";
@@ -49,19 +49,4 @@ export class VipAddressRecords implements VipAddresses {
 
 function isOurs(owner: Owner): boolean {
   return owner.kind === "admin" && owner.key === vipOwnerKey;
-}
-
-function describeOwner(owner: Owner): string {
-  switch (owner.kind) {
-    case "pod":
-      return `pod ${podIdText(owner.pod)}`;
-    case "workload":
-      return workloadIdText(owner.workload);
-    case "pool":
-      return `pool ${owner.pool}`;
-    case "admin":
-      return `the administrator (${owner.key})`;
-    case "foreign":
-      return `the owner of a record with key "${owner.key}"`;
-  }
 }

@@ -2,10 +2,9 @@
 
 import { parseIp } from "../../../core/ip.ts";
 import type { Owner } from "../../../core/owner.ts";
-import { builtInWorkload } from "../../../core/owner.ts";
+import { builtInWorkload, describeOwner } from "../../../core/owner.ts";
 import type { ReleasePolicy } from "../../../core/release-policy.ts";
 import type { Admin, ImportEntry, ImportOutcome } from "../../../ipam/admin.ts";
-import { describeOwner } from "../../../ipam/admin.ts";
 import { appTypeOf } from "../../../wire/api/app-type.ts";
 import type { ImportLine } from "../../../wire/api/import.ts";
 import { importIps } from "../../../wire/api/import.ts";

@@ -1,8 +1,8 @@
 // /v1/reservation/{ip}: an administrator takes an address out of allocation and gives it back.
 
 import { parseIp } from "../../../core/ip.ts";
+import { describeOwner } from "../../../core/owner.ts";
 import type { Admin } from "../../../ipam/admin.ts";
-import { describeOwner } from "../../../ipam/admin.ts";
 import { deleteReservation, putReservation } from "../../../wire/api/reservation.ts";
 import { notAnAddress } from "./ip-routes.ts";
 import type { Route } from "./route.ts";
