@@ -10,6 +10,7 @@ import type { VipHolder, VipRecord } from "../core/vip.ts";
 import { newVipRecord } from "../core/vip.ts";
 import {
   floatingVipCrd,
+  foreignStatusOf,
   formatFloatingVip,
   parseFloatingVip,
   parseVipPool,
@@ -84,6 +85,52 @@ test("every record is read back as it was written", () => {
       },
     ),
   );
+});
+
+describe("members of a newer release", () => {
+  type Json = { readonly [member: string]: unknown };
+  const seen = (status: Json): Json => ({ metadata: { name: "192.0.2.50" }, status });
+  const statusOf = (each: VipRecord, before: Json) =>
+    formatFloatingVip(each, foreignStatusOf(seen(before)))["status"] as Json;
+  const own = formatFloatingVip(record)["status"] as Json;
+
+  test("are none when there is nothing else", () => {
+    assert.equal(foreignStatusOf(golden), undefined);
+    assert.equal(foreignStatusOf({}), undefined);
+  });
+
+  test("stay in the status, and with a holder, a story and a candidate that stay", () => {
+    const [candidate, ...others] = own["candidates"] as readonly Json[];
+    const before = {
+      ...own,
+      zone: { name: "north" },
+      holder: { ...(own["holder"] as Json), rack: 1 },
+      lastTransition: { ...(own["lastTransition"] as Json), tries: 2 },
+      candidates: [...others, { ...candidate, score: 9 }],
+    };
+    assert.deepEqual(statusOf(record, before), {
+      ...before,
+      candidates: [{ ...candidate, score: 9 }, ...others],
+    });
+  });
+
+  test("go with a holder that goes, and no member of this release comes back", () => {
+    const before = { ...own, unable: "no", holder: { ...(own["holder"] as Json), rack: 1 } };
+    const other = { ...record, holder: { ...holder, podUid: "uid-9" } };
+    assert.deepEqual(statusOf(other, before), formatFloatingVip(other)["status"]);
+    const nobody = { ...record, holder: undefined };
+    assert.deepEqual(statusOf(nobody, before), formatFloatingVip(nobody)["status"]);
+  });
+
+  test("never by an exception", () => {
+    fc.assert(
+      fc.property(fc.anything(), (json) => {
+        const status = foreignStatusOf({ status: json });
+        const written = JSON.parse(JSON.stringify(formatFloatingVip(record, status))) as Json;
+        assert.deepEqual(parseFloatingVip(written), record);
+      }),
+    );
+  });
 });
 
 test("a FloatingVIP without a status is one that was granted to nobody", () => {

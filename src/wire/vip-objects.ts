@@ -17,11 +17,13 @@ import { newVipRecord, vipStates } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
 import { floatingIpName, parseFloatingIpName } from "./crd.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
+import { hasForeignMembers, withForeignMembers } from "./foreign-members.ts";
 import {
   asList,
   asObject,
   asText,
   formatTime,
+  type JsonObject,
   parseTimeMs,
   quoteValue,
   textAt,
@@ -123,10 +125,16 @@ function readRange(entry: unknown): IpRange | undefined {
   return parsed.kind === "range" ? parsed.range : undefined;
 }
 
-/** A FloatingVIP that says what the record says; with its version when it has one. */
-export function formatFloatingVip(record: VipRecord): Readonly<Record<string, unknown>> {
-  const { ip, bornMs, epoch, holder, release, next, grantedAtMs, look, version } = record;
-  const { foreignOwner, losses, transition, unable, voters } = record;
+/**
+ * A FloatingVIP that says what the record says; with its version when it has one.
+ * @param replaced the status that it takes the place of, where that has members of a newer release ({@link foreignStatusOf}): they stay
+ */
+export function formatFloatingVip(
+  record: VipRecord,
+  replaced?: JsonObject,
+): Readonly<Record<string, unknown>> {
+  const { ip, bornMs, version } = record;
+  const status = formatStatus(record);
   return {
     apiVersion: galaxyApiVersion,
     kind: "FloatingVIP",
@@ -136,29 +144,41 @@ export function formatFloatingVip(record: VipRecord): Readonly<Record<string, un
       ...(version === "" ? {} : { resourceVersion: version }),
     },
     spec: { address: ip, bornAt: formatTime(bornMs) },
-    status: {
-      epoch,
-      release,
-      state: look.state,
-      reason: look.reason,
-      message: look.message,
-      ...(grantedAtMs === 0 ? {} : { since: formatTime(grantedAtMs) }),
-      ...(holder === undefined ? {} : { holder: formatHolder(holder) }),
-      ...(next === undefined ? {} : { next: formatHolder(next) }),
-      ...(voters.length === 0 ? {} : { voters }),
-      candidates: look.candidates.map(({ pod, nodeName, reason }) => ({
-        namespace: pod.namespace,
-        pod: pod.name,
-        ...(nodeName === "" ? {} : { node: nodeName }),
-        ...(reason === undefined ? {} : { reason }),
-      })),
-      ...(foreignOwner === undefined ? {} : { foreignOwner }),
-      ...(unable === undefined ? {} : { unable }),
-      ...(transition === undefined ? {} : { lastTransition: formatTransition(transition) }),
-      ...(losses.length === 0
-        ? {}
-        : { losses: losses.map(({ podUid, atMs }) => ({ uid: podUid, at: formatTime(atMs) })) }),
-    },
+    status: replaced === undefined ? status : withForeignMembers(status, replaced, statusSchema),
+  };
+}
+
+/** The status of a FloatingVIP when it has members that this release does not know; undefined when it has none. */
+export function foreignStatusOf(json: unknown): JsonObject | undefined {
+  const status = asObject(valueAt(json, "status"));
+  return hasForeignMembers(status, statusSchema) ? status : undefined;
+}
+
+function formatStatus(record: VipRecord): JsonObject {
+  const { epoch, holder, release, next, grantedAtMs, look } = record;
+  const { foreignOwner, losses, transition, unable, voters } = record;
+  return {
+    epoch,
+    release,
+    state: look.state,
+    reason: look.reason,
+    message: look.message,
+    ...(grantedAtMs === 0 ? {} : { since: formatTime(grantedAtMs) }),
+    ...(holder === undefined ? {} : { holder: formatHolder(holder) }),
+    ...(next === undefined ? {} : { next: formatHolder(next) }),
+    ...(voters.length === 0 ? {} : { voters }),
+    candidates: look.candidates.map(({ pod, nodeName, reason }) => ({
+      namespace: pod.namespace,
+      pod: pod.name,
+      ...(nodeName === "" ? {} : { node: nodeName }),
+      ...(reason === undefined ? {} : { reason }),
+    })),
+    ...(foreignOwner === undefined ? {} : { foreignOwner }),
+    ...(unable === undefined ? {} : { unable }),
+    ...(transition === undefined ? {} : { lastTransition: formatTransition(transition) }),
+    ...(losses.length === 0
+      ? {}
+      : { losses: losses.map(({ podUid, atMs }) => ({ uid: podUid, at: formatTime(atMs) })) }),
   };
 }
 
@@ -339,6 +359,47 @@ function definition(
 const partySchema = { ...open, properties: { namespace: text, pod: text, node: text } } as const;
 const whole = { type: "integer", format: "int64" } as const;
 
+/** Also says which members of a status this release knows. */
+const statusSchema = {
+  ...open,
+  properties: {
+    epoch: { type: "integer", format: "int64", minimum: 0 },
+    release: { type: "string", enum: ["none", "wanted", "done"] },
+    state: { type: "string", enum: vipStates },
+    reason: text,
+    message: text,
+    since: { ...text, format: "date-time" },
+    holder: holderSchema,
+    next: holderSchema,
+    candidates: {
+      type: "array",
+      items: {
+        ...open,
+        properties: { namespace: text, pod: text, node: text, reason: text },
+      },
+    },
+    voters: { type: "array", items: text },
+    foreignOwner: { ...text, description: "Another machine that claims the address." },
+    unable: { ...text, description: "Why the holder's node does not answer for it." },
+    lastTransition: {
+      ...open,
+      properties: {
+        from: partySchema,
+        to: partySchema,
+        reason: text,
+        at: { ...text, format: "date-time" },
+        detectMs: whole,
+        decideMs: whole,
+        programMs: whole,
+      },
+    },
+    losses: {
+      type: "array",
+      items: { ...open, properties: { uid: text, at: { ...text, format: "date-time" } } },
+    },
+  },
+} as const;
+
 /** The CustomResourceDefinition of FloatingVIP. Holder, epoch and version change in one write, of its status. */
 export const floatingVipCrd = definition(
   { plural: "floatingvips", kind: "FloatingVIP", shortName: "fvip" },
@@ -359,45 +420,7 @@ export const floatingVipCrd = definition(
         ...open,
         properties: { address: text, bornAt: { ...text, format: "date-time" } },
       },
-      status: {
-        ...open,
-        properties: {
-          epoch: { type: "integer", format: "int64", minimum: 0 },
-          release: { type: "string", enum: ["none", "wanted", "done"] },
-          state: { type: "string", enum: vipStates },
-          reason: text,
-          message: text,
-          since: { ...text, format: "date-time" },
-          holder: holderSchema,
-          next: holderSchema,
-          candidates: {
-            type: "array",
-            items: {
-              ...open,
-              properties: { namespace: text, pod: text, node: text, reason: text },
-            },
-          },
-          voters: { type: "array", items: text },
-          foreignOwner: { ...text, description: "Another machine that claims the address." },
-          unable: { ...text, description: "Why the holder's node does not answer for it." },
-          lastTransition: {
-            ...open,
-            properties: {
-              from: partySchema,
-              to: partySchema,
-              reason: text,
-              at: { ...text, format: "date-time" },
-              detectMs: whole,
-              decideMs: whole,
-              programMs: whole,
-            },
-          },
-          losses: {
-            type: "array",
-            items: { ...open, properties: { uid: text, at: { ...text, format: "date-time" } } },
-          },
-        },
-      },
+      status: statusSchema,
     },
   },
 );

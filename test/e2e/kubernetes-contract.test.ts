@@ -1,7 +1,8 @@
 // The contracts of the ports, run by the Kubernetes adapters against a real API server. Controllers do not run: nothing happens that a test
 // did not ask for. What only this adapter promises is in kubernetes-adapter.test.ts.
 
-import { after, before, describe } from "node:test";
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
 import { KubernetesAllocationStore } from "../../src/adapters/kubernetes/allocation-store.ts";
 import { ApiClient } from "../../src/adapters/kubernetes/api-client.ts";
 import { KubernetesClusterView } from "../../src/adapters/kubernetes/cluster-view.ts";
@@ -21,9 +22,11 @@ import { MemoryMetrics } from "../../src/adapters/memory/metrics.ts";
 import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { ControllerRef, PodFacts } from "../../src/core/facts.ts";
 import { builtInWorkload, type WorkloadRef } from "../../src/core/owner.ts";
+import { newVipRecord } from "../../src/core/vip.ts";
 import { parsePod } from "../../src/wire/pod.ts";
 import { quotaCrd } from "../../src/wire/quota.ts";
 import { floatingVipCrd, vipPoolCrd } from "../../src/wire/vip-objects.ts";
+import { ip } from "../builders.ts";
 import {
   type AllocationStoreBench,
   describeAllocationStore,
@@ -216,6 +219,64 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
         for (const each of [store, foreign]) each.stop();
       },
     };
+  });
+
+  test("a write of a virtual address keeps what a newer release wrote and this one does not know", async () => {
+    const [store, foreign] = await startedPair(
+      (each) => new KubernetesVipStore({ client: each, log, times }),
+    );
+    const address = ip("192.0.2.50");
+    const holder = {
+      pod: { namespace: "shop", name: "web-0" },
+      podUid: "uid-0",
+      podIp: ip("10.0.0.1"),
+      nodeName: "n1",
+      session: 7,
+    };
+    const statusOf = async () =>
+      (await observer.get(floatingVips, { name: address }))?.["status"] as
+        | Readonly<Record<string, unknown>>
+        | undefined;
+    try {
+      const created = await store.part.create(newVipRecord(address, 1_700_000_000_123));
+      assert.equal(created.kind, "written");
+      const granted = await store.part.update({ ...created.value, epoch: 1, holder });
+      assert.equal(granted.kind, "written");
+      // By somebody else, so that this store learns of it from its watch.
+      const status = { zone: "north", holder: { rack: "r1" } };
+      await observer.patch(floatingVips, { name: address }, { status }, "status");
+      const seen = await waitUntil(
+        "the store to see it",
+        () => store.part.get(address),
+        (record) => record !== undefined && record.version !== granted.value.version,
+        { everyMs: 5 },
+      );
+      assert.ok(seen !== undefined);
+      const asked = await store.part.update({ ...seen, release: "wanted" });
+      assert.equal(asked.kind, "written");
+      assert.equal((await statusOf())?.["zone"], "north");
+      assert.equal(((await statusOf())?.["holder"] as { rack?: string }).rack, "r1");
+      // The next write is made from the answer to this one; what was said of one holder is not said of the next.
+      const other = { ...holder, podUid: "uid-1", nodeName: "n2" };
+      const moved = await store.part.update({
+        ...asked.value,
+        epoch: 2,
+        holder: other,
+        release: "none",
+      });
+      assert.equal(moved.kind, "written");
+      assert.equal((await statusOf())?.["zone"], "north");
+      const { holder: written } = (await statusOf()) as {
+        readonly holder: { readonly uid: string };
+      };
+      assert.equal(written.uid, "uid-1");
+      assert.equal(Object.hasOwn(written, "rack"), false);
+    } finally {
+      await observer.patch(floatingVips, { name: address }, { metadata: { finalizers: null } });
+      await observer.delete(floatingVips, { name: address });
+      store.stop();
+      foreign.stop();
+    }
   });
 
   describeNodeLeaseStore("KubernetesNodeLeaseStore", async () => {

@@ -25,9 +25,10 @@ import type {
 } from "../../ports/vip-store.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { floatingIpName, parseFloatingIpName } from "../../wire/crd.ts";
+import type { JsonObject } from "../../wire/json-value.ts";
 import { textAt } from "../../wire/json-value.ts";
 import { formatNodeLease, parseNodeLease } from "../../wire/vip-lease.ts";
-import { formatFloatingVip, parseFloatingVip } from "../../wire/vip-objects.ts";
+import { foreignStatusOf, formatFloatingVip, parseFloatingVip } from "../../wire/vip-objects.ts";
 import { type ApiClient, parseAnswer, segment, type WriteAnswer } from "./api-client.ts";
 import {
   FollowedObjects,
@@ -73,11 +74,16 @@ export async function ensureNamespace(options: {
   }
 }
 
-/** FloatingVIP objects: `spec` says the address, all else is in `status`, which is replaced as a whole at a version. */
+/**
+ * FloatingVIP objects: `spec` says the address, all else is in `status`, which is replaced at a version. What a newer release wrote into that
+ * version and this one does not know is written back with it. (A patch would leave it there too, and costs the API server more.)
+ */
 export class KubernetesVipStore extends FollowedObjects<Ip, VipRecord> implements VipStore {
   protected readonly what = "FloatingVIP";
   readonly #client: ApiClient;
   readonly #uids = new Map<Ip, string>();
+  /** Statuses with members that this release does not know, at the latest version that was seen: only that one can be replaced. */
+  readonly #foreign = new Map<Ip, { readonly version: bigint; readonly status: JsonObject }>();
 
   constructor(options: FollowedObjectsOptions) {
     super(options, { path: vipsPath, what: "FloatingVIPs" });
@@ -97,7 +103,17 @@ export class KubernetesVipStore extends FollowedObjects<Ip, VipRecord> implement
     const record = parseFloatingVip(object);
     const uid = textAt(object, "metadata", "uid");
     if (record !== undefined && uid !== undefined) this.#uids.set(record.ip, uid);
+    if (record !== undefined) this.#noteForeign(record, foreignStatusOf(object));
     return record;
+  }
+
+  #noteForeign({ ip, version: text }: VipRecord, status: JsonObject | undefined): void {
+    const before = this.#foreign.get(ip);
+    if (before === undefined && status === undefined) return;
+    const version = numberOf(text);
+    if (before !== undefined && version < before.version) return;
+    if (status === undefined) this.#foreign.delete(ip);
+    else this.#foreign.set(ip, { version, status });
   }
 
   /** What an event about the address refers to. */
@@ -141,7 +157,9 @@ export class KubernetesVipStore extends FollowedObjects<Ip, VipRecord> implement
     requireVersion(record.version, `record of ${record.ip}`);
     const tried = `update FloatingVIP ${record.ip}`;
     const path = `${vipPath(record.ip)}/status`;
-    const body = formatFloatingVip(record);
+    const foreign = this.#foreign.get(record.ip);
+    const isOfVersion = foreign?.version === numberOf(record.version);
+    const body = formatFloatingVip(record, isOfVersion ? foreign.status : undefined);
     const answer = await this.#write({ method: "PUT", path, body, tried });
     if (answer.kind !== "done") return { kind: answer.kind };
     return { kind: "written", value: this.keep(answer.text, tried) };
@@ -324,6 +342,11 @@ export class KubernetesNodeLeaseStore
   #path(nodeName: string): string {
     return `${leasesPath(this.#namespace)}/${segment(nodeName)}`;
   }
+}
+
+/** A version as a number, so that two can be compared. */
+function numberOf(version: string): bigint {
+  return /^[0-9]+$/.test(version) ? BigInt(version) : 0n;
 }
 
 const vipsPath = "/apis/galaxy.k8s.io/v1alpha1/floatingvips";
