@@ -1,7 +1,7 @@
 // AllocationStore on FloatingIP objects of the API server. Keeps no copy of them: the table of the allocator is the only cache.
 
 import type { Allocation } from "../../core/allocation.ts";
-import { withIdleFields } from "../../core/allocation.ts";
+import { withForeignText, withIdleFields } from "../../core/allocation.ts";
 import type { Ip } from "../../core/ip.ts";
 import type { Owner, WorkloadRef } from "../../core/owner.ts";
 import type {
@@ -225,7 +225,11 @@ export class KubernetesAllocationStore implements AllocationStore {
       isDraining,
       version,
     };
-    return withIdleFields(shared, allocation);
+    const { foreignText } = allocation;
+    return withForeignText(
+      withIdleFields(shared, allocation),
+      foreignText === undefined ? undefined : this.#texts.intern(foreignText),
+    );
   }
 
   #shareOwner(owner: Owner): Owner {

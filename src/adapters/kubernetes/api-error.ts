@@ -87,7 +87,7 @@ export function errorOfAnswer(answer: {
   if (status === 403) {
     return new ApiError("API_FORBIDDEN", {
       ...details,
-      message: `the API server does not allow it (403 ${message}); grant it in the program's ClusterRole`,
+      message: `the API server does not allow it (403 ${message}); grant it in the program's ClusterRole or Role; those of deploy/ have it`,
     });
   }
   if (status === 404) {

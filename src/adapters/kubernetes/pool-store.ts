@@ -6,7 +6,6 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Metrics } from "../../ports/metrics.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../../ports/pool-store.ts";
-import { WorldError } from "../../ports/world-error.ts";
 import {
   formatPool,
   formatPoolStatus,
@@ -15,8 +14,14 @@ import {
   poolPatch,
 } from "../../wire/crd.ts";
 import { valueAt } from "../../wire/json-value.ts";
-import { type ApiClient, parseAnswer, segment } from "./api-client.ts";
+import { type ApiClient, segment } from "./api-client.ts";
 import type { ListWatch, ListWatchTimes } from "./list-watch.ts";
+import {
+  removeVersioned,
+  type VersionedObject,
+  versionedPath,
+  writeVersioned,
+} from "./versioned-object.ts";
 import { namespacedKeyOf, WatchCache } from "./watch-cache.ts";
 
 const groupPath = "/apis/galaxy.k8s.io/v1alpha1";
@@ -109,36 +114,19 @@ export class KubernetesPoolStore implements PoolStore {
   }
 
   async write(pool: PoolFacts): Promise<PoolWriteOutcome> {
-    const isNew = pool.version === "";
-    const tried = `${isNew ? "create" : "update"} Pool ${pool.namespace}/${pool.name}`;
-    const answer = await this.#client.write({
-      method: isNew ? "POST" : "PATCH",
-      path: isNew ? collectionPath(pool) : objectPath(pool),
-      body: isNew ? formatPool(pool) : poolPatch(pool),
-      tried,
-    });
-    if (answer.kind !== "done") return { kind: answer.kind };
-    const parsed = parsePool(parseAnswer(answer.text, tried, true));
-    if (parsed.kind === "pool") return { kind: "written", pool: parsed.pool };
-    throw new WorldError("API_UNREADABLE", {
-      tried,
-      message: parsed.problem,
-      mayHaveHappened: true,
-    });
+    const outcome = await writeVersioned(
+      this.#client,
+      objectOf(pool),
+      { created: () => formatPool(pool), patch: () => poolPatch(pool) },
+      parsePool,
+    );
+    return outcome.kind === "written"
+      ? { kind: "written", pool: outcome.value.pool }
+      : { kind: outcome.kind };
   }
 
-  async remove(pool: PoolFacts): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
-    const answer = await this.#client.write({
-      method: "DELETE",
-      path: objectPath(pool),
-      body: {
-        apiVersion: "v1",
-        kind: "DeleteOptions",
-        preconditions: { uid: pool.uid, resourceVersion: pool.version },
-      },
-      tried: `delete Pool ${pool.namespace}/${pool.name}`,
-    });
-    return { kind: answer.kind === "done" ? "removed" : answer.kind };
+  remove(pool: PoolFacts): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
+    return removeVersioned(this.#client, objectOf(pool));
   }
 
   async writeStatus(pool: PoolFacts, status: PoolStatus): Promise<void> {
@@ -160,7 +148,7 @@ export class KubernetesPoolStore implements PoolStore {
       if (patch === undefined) return;
       const answer = await this.#client.write({
         method: "PATCH",
-        path: `${objectPath(pool)}/status`,
+        path: `${versionedPath(objectOf(pool))}/status`,
         // The API server compares no uid for a status, but the version; a size that was taken away must go from the status as well.
         body: {
           metadata: { resourceVersion: current.parsed.pool.version },
@@ -181,7 +169,7 @@ export class KubernetesPoolStore implements PoolStore {
   /** The pool as it is now; undefined when it is gone. */
   async #readKept(pool: PoolFacts): Promise<KeptPool | undefined> {
     const answer = await this.#client.readJson({
-      path: objectPath(pool),
+      path: versionedPath(objectOf(pool)),
       tried: `read Pool ${pool.namespace}/${pool.name}`,
     });
     return answer.kind === "missing" ? undefined : keptPool(answer.json);
@@ -216,10 +204,12 @@ function isOnlyStatus(after: KeptPool | undefined, before: KeptPool | undefined)
   );
 }
 
-function collectionPath(pool: PoolFacts): string {
-  return `${groupPath}/namespaces/${segment(pool.namespace)}/pools`;
-}
-
-function objectPath(pool: PoolFacts): string {
-  return `${collectionPath(pool)}/${segment(pool.name)}`;
+function objectOf({ namespace, name, uid, version }: PoolFacts): VersionedObject {
+  return {
+    what: `Pool ${namespace}/${name}`,
+    collectionPath: `${groupPath}/namespaces/${segment(namespace)}/pools`,
+    name,
+    uid,
+    version,
+  };
 }

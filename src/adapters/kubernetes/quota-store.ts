@@ -4,10 +4,10 @@ import type { QuotaFacts } from "../../core/quota.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Metrics } from "../../ports/metrics.ts";
 import type { QuotaStore, QuotaWriteOutcome } from "../../ports/quota-store.ts";
-import { WorldError } from "../../ports/world-error.ts";
 import { formatQuota, parseQuota, type QuotaParse, quotaPatch } from "../../wire/quota.ts";
-import { type ApiClient, parseAnswer, segment } from "./api-client.ts";
+import type { ApiClient } from "./api-client.ts";
 import type { ListWatch, ListWatchTimes } from "./list-watch.ts";
+import { removeVersioned, type VersionedObject, writeVersioned } from "./versioned-object.ts";
 import { nameKeyOf, WatchCache } from "./watch-cache.ts";
 
 const collectionPath = "/apis/galaxy.k8s.io/v1alpha1/floatingipquotas";
@@ -73,39 +73,22 @@ export class KubernetesQuotaStore implements QuotaStore {
   }
 
   async write(quota: QuotaFacts): Promise<QuotaWriteOutcome> {
-    const isNew = quota.version === "";
-    const tried = `${isNew ? "create" : "update"} FloatingIPQuota ${quota.name}`;
-    const answer = await this.#client.write({
-      method: isNew ? "POST" : "PATCH",
-      path: isNew ? collectionPath : objectPath(quota),
-      body: isNew ? formatQuota(quota) : quotaPatch(quota),
-      tried,
-    });
-    if (answer.kind !== "done") return { kind: answer.kind };
-    const parsed = parseQuota(parseAnswer(answer.text, tried, true));
-    if (parsed.kind === "quota") return { kind: "written", quota: parsed.quota };
-    throw new WorldError("API_UNREADABLE", {
-      tried,
-      message: parsed.problem,
-      mayHaveHappened: true,
-    });
+    const outcome = await writeVersioned(
+      this.#client,
+      objectOf(quota),
+      { created: () => formatQuota(quota), patch: () => quotaPatch(quota) },
+      parseQuota,
+    );
+    return outcome.kind === "written"
+      ? { kind: "written", quota: outcome.value.quota }
+      : { kind: outcome.kind };
   }
 
-  async remove(quota: QuotaFacts): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
-    const answer = await this.#client.write({
-      method: "DELETE",
-      path: objectPath(quota),
-      body: {
-        apiVersion: "v1",
-        kind: "DeleteOptions",
-        preconditions: { uid: quota.uid, resourceVersion: quota.version },
-      },
-      tried: `delete FloatingIPQuota ${quota.name}`,
-    });
-    return { kind: answer.kind === "done" ? "removed" : answer.kind };
+  remove(quota: QuotaFacts): Promise<{ readonly kind: "removed" | "conflict" | "missing" }> {
+    return removeVersioned(this.#client, objectOf(quota));
   }
 }
 
-function objectPath(quota: QuotaFacts): string {
-  return `${collectionPath}/${segment(quota.name)}`;
+function objectOf({ name, uid, version }: QuotaFacts): VersionedObject {
+  return { what: `FloatingIPQuota ${name}`, collectionPath, name, uid, version };
 }
