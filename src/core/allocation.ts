@@ -26,6 +26,8 @@ export type Allocation = {
   readonly idleSinceMs?: number;
   /** When its owner was told that it will be released, milliseconds since 1970; absent while nobody was. */
   readonly idleWarnedMs?: number;
+  /** What the record says that this release does not know, as text of the store's own; absent nearly always. It is kept and means nothing here. */
+  readonly foreignText?: string;
   /** The store's version of the record (a resourceVersion); "" before it was first written. */
   readonly version: string;
 };
@@ -49,6 +51,11 @@ export function withIdleFields(allocation: Allocation, fields: IdleFields): Allo
     ...(idleSinceMs === undefined ? {} : { idleSinceMs }),
     ...(idleWarnedMs === undefined ? {} : { idleWarnedMs }),
   };
+}
+
+/** The allocation with what its record says beside that; itself when that is nothing. */
+export function withForeignText(allocation: Allocation, text: string | undefined): Allocation {
+  return text === undefined ? allocation : { ...allocation, foreignText: text };
 }
 
 /**

@@ -115,6 +115,8 @@ export type PoolFacts = {
   readonly reserveTtl?: ReserveTtl;
   /** Why `reserveTtl` counts as "never": what stands there cannot be understood. A sentence with the remedy. */
   readonly reserveTtlProblem?: string;
+  /** What the object says that this release does not know; kept, and without a meaning here. */
+  readonly foreignText?: string;
   readonly createdAtMs: number;
   readonly version: string;
 };

@@ -12,6 +12,8 @@ export type QuotaFacts = {
   readonly namespaces: readonly string[];
   /** Most addresses of one namespace, used and reserved. */
   readonly limit: number;
+  /** What the object says that this release does not know; kept, and without a meaning here. */
+  readonly foreignText?: string;
   readonly version: string;
 };
 

@@ -24,6 +24,8 @@ export type VipPool = {
   readonly minReadyMs: number;
   /** When no pod may hold an address: `release` leaves it to nobody, `keep` to its holder while that runs. */
   readonly lastResort: "release" | "keep";
+  /** What the object says that this release does not know; kept, and without a meaning here. */
+  readonly foreignText?: string;
 };
 
 /** Addresses that are never given, and what they are ("the service CIDR 10.96.0.0/12"). */

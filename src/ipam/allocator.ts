@@ -2,7 +2,7 @@
 // that memory says "taken" before the store does, and "free" only after it (docs/design/allocation.md, eight rules).
 
 import type { Allocation, IdleFields } from "../core/allocation.ts";
-import { isBound, withIdleFields } from "../core/allocation.ts";
+import { isBound, withForeignText, withIdleFields } from "../core/allocation.ts";
 import type { EntryPhase, Hold, ListedView } from "../core/allocation-table.ts";
 import { AllocationTable } from "../core/allocation-table.ts";
 import type { PlannedAddress } from "../core/decide-filter.ts";
@@ -450,7 +450,8 @@ export class Allocator {
         reserveTtl: request.reserveTtl,
         idleSinceMs: isReserved ? nowMs : undefined,
       });
-      const next = request.asRecorded === undefined ? known : { ...known, ...request.asRecorded };
+      const said = request.asRecorded === undefined ? known : { ...known, ...request.asRecorded };
+      const next = withForeignText(said, before?.foreignText ?? said.foreignText);
       steps.push({ next, before, origin: this.#table.originOf(ip) });
       this.#table.put(next, "writing");
     }
@@ -708,10 +709,11 @@ export class Allocator {
       isDraining: to.podUid !== "" && !this.#table.topology.isConfigured(ip),
       version: allocation.version,
     };
-    const next = withIdleFields(bare, {
+    const known = withIdleFields(bare, {
       reserveTtl: allocation.reserveTtl,
       ...(to.podUid === "" ? idleFieldsOf(allocation, to.idle, this.#ports.clock.nowMs()) : {}),
     });
+    const next = withForeignText(known, allocation.foreignText);
     if (phase === "idle" && to.idle === undefined && sameRecord(allocation, next)) return "done";
     this.#table.setPhase(ip, "writing");
     const write = this.#beginWrite(ip, allocation);

@@ -3,7 +3,7 @@
 // built with some Go versions refuse those in custom resources. When to write is not said here.
 
 import type { Allocation, IdleFields } from "../core/allocation.ts";
-import { stateOf, withIdleFields } from "../core/allocation.ts";
+import { stateOf, withForeignText, withIdleFields } from "../core/allocation.ts";
 import type { PoolFacts } from "../core/facts.ts";
 import type { Ip } from "../core/ip.ts";
 import { parseIp } from "../core/ip.ts";
@@ -17,6 +17,7 @@ import {
   ipTypeValue,
   reservedLabel,
 } from "./established-names.ts";
+import { alsoSaying, foreignTextOf } from "./foreign-text.ts";
 import {
   asList,
   asObject,
@@ -98,7 +99,10 @@ export function parseFloatingIp(json: unknown): Allocation | undefined {
     isDraining: textAt(json, "spec", "state") === "Draining",
     version: textAt(json, "metadata", "resourceVersion") ?? "",
   };
-  return withIdleFields(allocation, readIdleFields(json));
+  return withForeignText(
+    withIdleFields(allocation, readIdleFields(json)),
+    foreignTextOf(json, floatingIpSchema, ownLabels),
+  );
 }
 
 /** What the Go system does not know and does not write: it is gone once that has changed the record. */
@@ -213,14 +217,24 @@ function selectorLabels(allocation: Allocation): Readonly<Record<string, string 
   };
 }
 
-/** A new record; `allocation.version` is not part of it. */
+/** Labels that this program writes and takes away. */
+const ownLabels: ReadonlySet<string> = new Set([
+  ...["state", "policy", "namespace", "workload", "workload-kind", "pool"].map(
+    (name) => `${galaxyGroup}/${name}`,
+  ),
+  reservedLabel,
+  ipTypeLabel,
+]);
+
+/** A new record, with what it says besides; `allocation.version` is not part of it. */
 export function formatFloatingIp(allocation: Allocation): FloatingIpObject {
-  return withoutAbsent({
+  const object = withoutAbsent({
     apiVersion: galaxyApiVersion,
     kind: "FloatingIP",
     metadata: { name: floatingIpName(allocation.ip), labels: selectorLabels(allocation) },
     spec: { ...establishedFields(allocation), ...structuredFields(allocation) },
   }) as FloatingIpObject;
+  return alsoSaying(object, allocation.foreignText);
 }
 
 /**
@@ -306,6 +320,7 @@ export function parsePool(json: unknown): PoolParse {
   if (typeof preAllocate !== "boolean") {
     return problem(`preAllocateIP ${quoteValue(preAllocate)} is neither true nor false; write one`);
   }
+  const foreignText = foreignTextOf(json, poolSchema);
   const ttl = parseReserveTtl(valueAt(json, "reserveTTL"), `Pool ${namespace}/${name}: reserveTTL`);
   const createdAtMs = parseTimeMs(valueAt(json, "metadata", "creationTimestamp")) ?? 0;
   const version = textAt(json, "metadata", "resourceVersion") ?? "";
@@ -319,6 +334,7 @@ export function parsePool(json: unknown): PoolParse {
       preAllocate,
       ...(ttl === undefined ? {} : { reserveTtl: typeof ttl === "object" ? "never" : ttl }),
       ...(typeof ttl === "object" ? { reserveTtlProblem: ttl.problem } : {}),
+      ...(foreignText === undefined ? {} : { foreignText }),
       createdAtMs,
       version,
     },
@@ -331,9 +347,9 @@ function isPoolSize(value: unknown): value is number {
   );
 }
 
-/** A new Pool. */
+/** A new Pool, with what it says besides. */
 export function formatPool(pool: PoolFacts): Readonly<Record<string, unknown>> {
-  return withoutAbsent({
+  const object = withoutAbsent({
     apiVersion: galaxyApiVersion,
     kind: "Pool",
     metadata: { name: pool.name, namespace: pool.namespace },
@@ -341,6 +357,7 @@ export function formatPool(pool: PoolFacts): Readonly<Record<string, unknown>> {
     preAllocateIP: pool.preAllocate,
     ...poolTtl(pool),
   }) as Readonly<Record<string, unknown>>;
+  return alsoSaying(object, pool.foreignText);
 }
 
 /** The change that makes a Pool say what the facts say, if it still has the version that they were read with. */
@@ -676,3 +693,7 @@ export const historyCrd = {
     ],
   },
 } as const;
+
+/** What this release knows of each kind is what its definition lists. */
+const floatingIpSchema = floatingIpCrd.spec.versions[0].schema.openAPIV3Schema;
+const poolSchema = poolCrd.spec.versions[0].schema.openAPIV3Schema;

@@ -3,6 +3,7 @@
 
 import type { QuotaFacts } from "../core/quota.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
+import { alsoSaying, foreignTextOf } from "./foreign-text.ts";
 import { asList, quoteValue, textAt, valueAt } from "./json-value.ts";
 
 /** A quota that was read, or why it cannot be used. */
@@ -43,9 +44,17 @@ export function parseQuota(json: unknown): QuotaParse {
     );
   }
   const version = textAt(json, "metadata", "resourceVersion") ?? "";
+  const foreignText = foreignTextOf(json, quotaSchema);
   return {
     kind: "quota",
-    quota: { name, uid, limit, namespaces: [...new Set(namespaces as string[])], version },
+    quota: {
+      name,
+      uid,
+      limit,
+      namespaces: [...new Set(namespaces as string[])],
+      ...(foreignText === undefined ? {} : { foreignText }),
+      version,
+    },
   };
 }
 
@@ -64,6 +73,7 @@ export function formatQuota(quota: QuotaFacts): Readonly<Record<string, unknown>
     metadata: { name: quota.name },
     spec: specOf(quota),
   };
+  return alsoSaying(object, quota.foreignText);
 }
 
 /** The change that makes an object say what the facts say, if it still has the version that they were read with. */
@@ -137,3 +147,6 @@ export const quotaCrd = {
     ],
   },
 } as const;
+
+/** What this release knows of a quota. */
+const quotaSchema = quotaCrd.spec.versions[0].schema.openAPIV3Schema;

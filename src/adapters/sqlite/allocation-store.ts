@@ -89,7 +89,7 @@ export class SqliteAllocationStore implements AllocationStore {
       if (this.#statements.version.get(key) !== undefined) return { kind: "exists" };
       const version = transaction.nextVersion();
       this.#statements.create.run(...columnsOf(allocation, version), key);
-      const created = { ...allocation, version: String(version) };
+      const created = asKept(allocation, version);
       transaction.afterCommit(() => this.#told({ kind: "changed", allocation: created }));
       return { kind: "created", allocation: created };
     });
@@ -102,7 +102,7 @@ export class SqliteAllocationStore implements AllocationStore {
       if (obstacle !== undefined) return { kind: obstacle };
       const version = transaction.nextVersion();
       this.#statements.update.run(...columnsOf(allocation, version), key);
-      const updated = { ...allocation, version: String(version) };
+      const updated = asKept(allocation, version);
       transaction.afterCommit(() => this.#told({ kind: "changed", allocation: updated }));
       return { kind: "updated", allocation: updated };
     });
@@ -139,6 +139,11 @@ export class SqliteAllocationStore implements AllocationStore {
   #told(event: AllocationEvent): void {
     this.#file.allocationEvents.emit(event);
   }
+}
+
+/** What a row can say of the allocation: the tables have no place for what this release does not know, and those of a newer one are not read. */
+function asKept({ foreignText: _, ...allocation }: Allocation, version: number): Allocation {
+  return { ...allocation, version: String(version) };
 }
 
 /** Columns in the order of {@link columnsOf}; the address comes last, so that the same values fit an update. */
