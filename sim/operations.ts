@@ -28,9 +28,17 @@ export type OperationParts = {
   readonly random: Random;
   readonly swarm: Swarm;
   readonly kubelets: Kubelets;
-  /** What only the world can do: crash, overstay, cut. */
-  readonly fate: (name: "crash process" | "overstay leader" | "cut network") => void;
+  /** What only the world can do. */
+  readonly fate: (name: Fate) => void;
+  /** Later in the life of the world. */
+  readonly after: (delayMs: number, action: () => void) => void;
 };
+
+/** What befalls processes. */
+export type Fate = Extract<
+  OperationName,
+  "crash process" | "overstay leader" | "cut network" | "stale workloads"
+>;
 
 /** Plural of chance: names are few, so that workloads meet their predecessors. */
 const namespaces = ["ns1", "ns2"] as const;
@@ -58,6 +66,8 @@ export class Operations {
         this.#putWorkload({ ...workload, replicas });
         return `${keyOf(workload)} to ${replicas}`;
       }
+      case "scale back":
+        return this.#scaleThereAndBack();
       case "roll": {
         const workload = this.#anyWorkload();
         if (workload === undefined) return "nothing to roll";
@@ -165,6 +175,7 @@ export class Operations {
       case "crash process":
       case "overstay leader":
       case "cut network":
+      case "stale workloads":
         fate(name);
         return "";
       case "wait":
@@ -172,6 +183,26 @@ export class Operations {
       default:
         return name satisfies never;
     }
+  }
+
+  /** Two who do not agree how many replicas there should be, as two autoscalers, or somebody who meant another workload. */
+  #scaleThereAndBack(): string {
+    const { api, random, fate, after } = this.#parts;
+    const workload = this.#anyWorkload();
+    if (workload === undefined || workload.replicas === 0) return "nothing to scale";
+    const { replicas, uid } = workload;
+    const fewer = random.integer(0, replicas - 1);
+    const backMs = random.integer(50, 5_000);
+    const isStale = random.chance(0.6);
+    this.#putWorkload({ ...workload, replicas: fewer });
+    after(backMs, () => {
+      const now = api.get("workloads", keyOf(workload));
+      if (now?.uid !== uid || now.replicas !== fewer) return;
+      // What they know now they know for a while.
+      if (isStale) fate("stale workloads");
+      this.#putWorkload({ ...now, replicas });
+    });
+    return `${keyOf(workload)} to ${fewer}, and back after ${backMs} ms`;
   }
 
   /** What an operator may get wrong with an editor. */

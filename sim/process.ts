@@ -171,6 +171,11 @@ export class SimProcess {
     for (const each of this.#watches) each.faults = watch;
   }
 
+  /** What it knows of workloads stays as it is for a time. */
+  keepStaleWorkloads(ms: number): void {
+    this.#workloads.standStill(ms);
+  }
+
   /** Begins to work. */
   start(): void {
     this.service.start();

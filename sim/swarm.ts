@@ -34,6 +34,8 @@ export type OperationName =
   | "crash process"
   | "overstay leader"
   | "cut network"
+  | "scale back"
+  | "stale workloads"
   | "wait";
 
 /** The mixture of one seed. */
@@ -120,13 +122,27 @@ export function drawSwarm(random: Random): Swarm {
       "crash process": sometimes(0.6, 4),
       "overstay leader": allowsOverstay ? 3 : 0,
       "cut network": sometimes(0.3, 2),
+      "scale back": 0,
+      "stale workloads": 0,
       wait: 6,
     },
   };
   // Drawn last, so that worlds without it stay what they were.
   const listRefused = sometimes(0.3, 0.5);
   const surgeShare = sometimes(0.3, 0.5);
-  return { ...drawn, network: { ...drawn.network, listRefused }, surgeShare };
+  // Half of all seeds have nothing of what was thought of later.
+  const later = random.chance(0.5) ? undefined : random.fork();
+  const added = (probability: number, value: number) => (later?.chance(probability) ? value : 0);
+  return {
+    ...drawn,
+    network: { ...drawn.network, listRefused },
+    surgeShare,
+    operations: {
+      ...drawn.operations,
+      "scale back": added(0.6, 5),
+      "stale workloads": added(0.6, 4),
+    },
+  };
 }
 
 /** A pod subnet with so many addresses. */

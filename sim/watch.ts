@@ -44,6 +44,7 @@ export class SimWatch<C extends Collection> {
   #position: number;
   #isPlanned = false;
   #isStopped = false;
+  #standsStillUntilMs = 0;
 
   /**
    * @param changed a value is in the cache now, or no more
@@ -85,6 +86,11 @@ export class SimWatch<C extends Collection> {
     this.#api.listeners.delete(this.#onChange);
   }
 
+  /** Tells nothing for a time, as when the API server itself is behind with this collection. */
+  standStill(ms: number): void {
+    this.#standsStillUntilMs = this.#timeline.nowMs() + ms;
+  }
+
   readonly #onChange = (change: Change): void => {
     if (change.collection === this.#collection) this.#plan();
   };
@@ -102,12 +108,18 @@ export class SimWatch<C extends Collection> {
       delayMs = random.integer(100, faults.stallMs);
       isInterrupted = true;
     }
-    this.#timeline.after(delayMs, () => {
+    const arrive = () => {
+      const restMs = this.#isStopped ? 0 : this.#standsStillUntilMs - this.#timeline.nowMs();
+      if (restMs > 0) {
+        this.#timeline.after(restMs, arrive);
+        return;
+      }
       this.#isPlanned = false;
       if (this.#isStopped) return;
       if (isInterrupted) this.#relist();
       else this.#deliver();
-    });
+    };
+    this.#timeline.after(delayMs, arrive);
   }
 
   #deliver(): void {

@@ -13,6 +13,7 @@ import { ExtenderJudge } from "./extender-judge.ts";
 import { Judge } from "./judge.ts";
 import { MemoryCheck } from "./memory-check.ts";
 import { calmNetwork } from "./network.ts";
+import type { Fate } from "./operations.ts";
 import { Operations } from "./operations.ts";
 import { placeFor } from "./place-for.ts";
 import type { SimLease } from "./process.ts";
@@ -32,6 +33,9 @@ const healMs = 180_000;
 
 /** So long a pod may wait although an address is free for it: longer than the scheduler's longest back-off. */
 const patienceMs = 30_000;
+
+/** A watch stands still no longer: what the judge allows an old cache to be is more. */
+const longestStaleMs = 20_000;
 
 /** A scheduling cycle looks at so many of the nodes, so that pods change places. */
 const scheduledNodeShare = 0.9;
@@ -131,6 +135,11 @@ export class World {
       swarm: this.#swarm,
       kubelets: this.#kubelets,
       fate: (name) => this.#fate(name),
+      after: (delayMs, action) => {
+        timeline.after(delayMs, () => {
+          if (this.#isFaulty) action();
+        });
+      },
     });
     this.#kubelets.start();
     controllers.start();
@@ -223,13 +232,17 @@ export class World {
     started.start();
   }
 
-  #fate(name: "crash process" | "overstay leader" | "cut network"): void {
+  #fate(name: Fate): void {
     const alive = this.#processes.filter(({ isAlive }) => isAlive);
     if (alive.length === 0) return;
     const victim = this.#random.pick(alive);
     const restMs = this.#random.integer(10, 30_000);
     this.#trace(`fate: ${name} ${victim.name}`);
-    if (name === "crash process") {
+    if (name === "stale workloads") {
+      // The API server is behind with its watches, so that all of them hear nothing.
+      const stillMs = Math.min(restMs, longestStaleMs);
+      for (const each of alive) each.keepStaleWorkloads(stillMs);
+    } else if (name === "crash process") {
       victim.kill();
       this.#judge.noteCrash();
       this.#processes.splice(this.#processes.indexOf(victim), 1);
