@@ -5,6 +5,7 @@
 // --write   runs nothing, writes tables and plot of what is saved
 // --quick   small sizes, nothing is saved: shows that a benchmark works
 // --long    sizes that take many minutes too
+// --only=WORD,WORD   parts of a benchmark that has such parts (vip); nothing is saved
 
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -18,11 +19,11 @@ async function main(argv: readonly string[]): Promise<void> {
   const flags = argv.filter((word) => word.startsWith("--"));
   const unknown = [
     ...names.filter((name) => !Object.hasOwn(benchmarks, name)),
-    ...flags.filter((flag) => !["--quick", "--long", "--write"].includes(flag)),
+    ...flags.filter((flag) => !["--quick", "--long", "--write"].includes(flag) && !isPart(flag)),
   ];
   if (unknown.length > 0) {
     console.error(
-      `unknown: ${unknown.join(", ")}; there are ${Object.keys(benchmarks).join(", ")}, --quick, --long and --write`,
+      `unknown: ${unknown.join(", ")}; there are ${Object.keys(benchmarks).join(", ")}, --quick, --long, --only=WORD and --write`,
     );
     process.exitCode = 2;
     return;
@@ -37,12 +38,16 @@ async function main(argv: readonly string[]): Promise<void> {
     const program = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
     const args = ["--disable-warning=ExperimentalWarning", ...nodeFlags, program, ...flags];
     if ((await exitCodeOf([...args, "--save"])) !== 0) failed.push(name);
-    if (!flags.includes("--quick")) writeTable();
+    if (!flags.includes("--quick") && !flags.some(isPart)) writeTable();
   }
   if (failed.length > 0) {
     console.error(`\nfailed: ${failed.join(", ")}`);
     process.exitCode = 1;
   }
+}
+
+function isPart(flag: string): boolean {
+  return flag.startsWith("--only=");
 }
 
 function exitCodeOf(args: readonly string[]): Promise<number> {

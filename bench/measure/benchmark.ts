@@ -57,7 +57,7 @@ export const resultsFolder = fileURLToPath(new URL("../results/", import.meta.ur
 
 /**
  * Runs a benchmark with the program's arguments: `--quick` and `--long` choose the sizes, `--save` writes
- * `bench/results/NAME.json` (never of a quick run).
+ * `bench/results/NAME.json` (never of a quick run, or of one part: `--only=WORD`, where a benchmark knows parts).
  */
 export async function benchmark(
   about: { readonly name: string; readonly title: string },
@@ -90,7 +90,8 @@ export async function benchmark(
     figures,
     notes: findings.notes ?? [],
   };
-  if (process.argv.includes("--save") && mode !== "quick") {
+  const isWhole = !process.argv.some((word) => word.startsWith("--only="));
+  if (process.argv.includes("--save") && mode !== "quick" && isWhole) {
     writeFileSync(`${resultsFolder}${about.name}.json`, `${JSON.stringify(result, null, 2)}\n`);
   }
 }

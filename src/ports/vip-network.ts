@@ -35,7 +35,8 @@ export interface VipNetwork {
   /** What this node knows that nobody may claim: its own addresses, and the gateways of its routes. As last seen. */
   neverClaimed(): readonly ForbiddenRange[];
   /**
-   * Puts addresses where they are and looks that it is so; undefined forgets one.
+   * Puts addresses where they are and looks that it is so; undefined forgets one. Flows of before end when one begins to be `here`, which
+   * is before the gate opens: those that begin after that stay.
    * @returns those that could not be put there, with a sentence that says why and what to do
    */
   place(places: ReadonlyMap<Ip, VipPlace | undefined>): Promise<ReadonlyMap<Ip, string>>;
@@ -49,7 +50,7 @@ export interface VipNetwork {
   /** Whether another machine on the wire has one of these, as "aa:bb:cc:dd:ee:ff on eth0"; takes a quarter of a second. */
   probe(ips: readonly Ip[]): Promise<ReadonlyMap<Ip, string>>;
   /**
-   * The gate was opened for these, which are `here`: flows of before end, neighbours are told now, at 0.1, 1.1, 2.2 and 5 s, and every
+   * The gate was opened for these, which are `here`: neighbours are told now, at 0.1, 1.1, 2.2 and 5 s, and every
    * minute. Never waits for the wire.
    */
   announce(ips: readonly Ip[]): void;

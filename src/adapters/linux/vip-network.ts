@@ -102,6 +102,8 @@ export class LinuxVipNetwork implements VipNetwork {
   #offeredUntilMs = Number.NEGATIVE_INFINITY;
   /** Addresses that the wire is asked for. */
   readonly #probed = new Set<Ip>();
+  /** Addresses of which only what was said since nftables listens for them anew is kept. */
+  readonly #listened = new Set<Ip>();
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
@@ -135,6 +137,7 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   start(kept: readonly Ip[]): Promise<void> {
+    this.#speaker.start();
     return this.#inTurn(async () => {
       await this.#nft.change("make the tables of virtual addresses", tablesText());
       await this.#look();
@@ -214,7 +217,6 @@ export class LinuxVipNetwork implements VipNetwork {
     if (fresh.length === 0) return;
     const round = Symbol("announcements of one take-over");
     for (const ip of fresh) this.#announced.set(ip, round);
-    this.#speaker.tellNetfilter(fresh.map(forgetFlowsMessage));
     this.#inBackground("offer and watch virtual addresses", async () => {
       await this.#watch(fresh);
       await this.#inTurn(() => this.#offer(fresh));
@@ -232,7 +234,10 @@ export class LinuxVipNetwork implements VipNetwork {
 
   hush(ips: readonly Ip[]): void {
     if (ips.length === 0) return;
-    for (const ip of ips) this.#announced.delete(ip);
+    for (const ip of ips) {
+      this.#announced.delete(ip);
+      this.#listened.delete(ip);
+    }
     this.#speaker.tellNetfilter(ips.map(forgetFlowsMessage));
     // Asked for before whatever is placed next: an address that is elsewhere by then would not be known as offered any more.
     const withdrawn = this.#inTurn(() => this.#withdraw(ips));
@@ -254,20 +259,27 @@ export class LinuxVipNetwork implements VipNetwork {
     const found = new Map<Ip, string>();
     const own = new Set(this.#uplinks.map(({ mac }) => mac));
     for (const family of families) {
-      const list = await this.#nft.list(`set ${wireSet("foreign", family)}`);
-      for (const item of asList(valueAt(list, "nftables"))) {
-        for (const element of asList(valueAt(item, "set", "elem"))) {
-          const [key, mac] = asList(valueAt(element, "elem", "val", "concat")).map(
-            (each) => asText(each) ?? "",
-          );
-          const ip = key === undefined ? undefined : ipOfWireKey(key);
-          if (ip === undefined || mac === undefined || own.has(mac)) continue;
-          const names = this.#placed.get(ip)?.uplinks.map(({ name }) => name) ?? [];
-          found.set(ip, `${mac} on ${names.join(", ")}`);
-        }
+      for (const { ip, mac } of await this.#heard(family)) {
+        if (!this.#listened.has(ip) || own.has(mac)) continue;
+        const names = this.#placed.get(ip)?.uplinks.map(({ name }) => name) ?? [];
+        found.set(ip, `${mac} on ${names.join(", ")}`);
       }
     }
     return found;
+  }
+
+  /** Who claimed what is listened for, in the last seconds; `key` is that of the set. */
+  async #heard(family: "4" | "6"): Promise<readonly Heard[]> {
+    const list = await this.#nft.list(`set ${wireSet("foreign", family)}`);
+    return asList(valueAt(list, "nftables")).flatMap((item) =>
+      asList(valueAt(item, "set", "elem")).flatMap((element): readonly Heard[] => {
+        const [key, mac] = asList(valueAt(element, "elem", "val", "concat")).map(
+          (each) => asText(each) ?? "",
+        );
+        const ip = key === undefined ? undefined : ipOfWireKey(key);
+        return key === undefined || ip === undefined || mac === undefined ? [] : [{ ip, key, mac }];
+      }),
+    );
   }
 
   offerFor(leftMs: number): void {
@@ -326,6 +338,9 @@ export class LinuxVipNetwork implements VipNetwork {
     await this.#changeSets(wanted);
     const seenMs = this.#clock.nowMs();
     const changes: RouteChange[] = [];
+    const moved = [...wanted].flatMap(([ip, placed]) =>
+      isNewHere(ip, this.#placed.get(ip)?.place, placed?.place) ? [ip] : [],
+    );
     for (const [ip, placed] of wanted) {
       if (placed === undefined) {
         this.#placed.delete(ip);
@@ -335,6 +350,8 @@ export class LinuxVipNetwork implements VipNetwork {
       this.#placed.set(ip, placed);
     }
     const errors = await this.#routes.change(changes);
+    // Flows that went elsewhere until now would not be turned. Before the gate opens: those that begin after that must stay.
+    this.#speaker.tellNetfilter(moved.map(forgetFlowsMessage));
     const withdrawn = [...wanted].flatMap(([ip, placed]) =>
       this.#offered.has(ip) && !isOfferable(placed) ? [ip] : [],
     );
@@ -620,7 +637,7 @@ export class LinuxVipNetwork implements VipNetwork {
       const present = routes.find((each) => each.ip === ip);
       if (present?.protocol === offeredProtocol) this.#offered.add(ip);
       this.#placed.set(ip, {
-        // Nothing new gets through for a moment; whether anything more may is known when the address is placed.
+        // Nothing new gets through for a moment; whether anything more may is known when the address is placed. Its pod is not known.
         place: { kind: "here", podIp: ip, way: { kind: "Route" }, sendsFromVip: false, ports: [] },
         route: present?.route,
         uplinks: this.#uplinks.filter(({ name }) => names.includes(name)),
@@ -691,6 +708,18 @@ export class LinuxVipNetwork implements VipNetwork {
   }
 
   async #watch(ips: readonly Ip[]): Promise<void> {
+    // An address that was here a moment ago may still be listened for, and its holder in between announced it, with every right.
+    const fresh = ips.filter((ip) => !this.#listened.has(ip));
+    for (const n of families) {
+      const own = new Set(fresh.filter((ip) => familyDigit(ip) === n));
+      if (own.size === 0) continue;
+      const past = (await this.#heard(n)).filter(({ ip }) => own.has(ip));
+      // What has run out meanwhile cannot be deleted: each by itself.
+      for (const { key, mac } of past) {
+        const element = `${key} . ${mac}`;
+        await this.#nft.transact(elements("delete", wireSet("foreign", n), [element]));
+      }
+    }
     await this.#nft.change(
       "listen for other machines that claim an address",
       families.flatMap((n) =>
@@ -701,10 +730,12 @@ export class LinuxVipNetwork implements VipNetwork {
         ),
       ),
     );
+    for (const ip of ips) this.#listened.add(ip);
   }
 
   async #unwatch(ips: readonly Ip[]): Promise<void> {
     if (ips.length === 0) return;
+    for (const ip of ips) this.#listened.delete(ip);
     await this.#nft.change(
       "listen no more for other machines",
       families.flatMap((n) => {
@@ -772,9 +803,18 @@ type Seen = {
 
 type Entry = { readonly ip: Ip; readonly placed: Placed };
 
+/** A claim on the wire. */
+type Heard = { readonly ip: Ip; readonly key: string; readonly mac: string };
+
 function only(ip: Ip, what: string): ForbiddenRange {
   const value = ipToNumber(ip);
   return { range: { first: value, last: value }, what };
+}
+
+/** Whether an address begins to be turned to this pod; what a process before this one turned goes on. */
+function isNewHere(ip: Ip, before: VipPlace | undefined, now: VipPlace | undefined): boolean {
+  if (now?.kind !== "here") return false;
+  return before?.kind !== "here" || (before.podIp !== now.podIp && before.podIp !== ip);
 }
 
 function isOfferable(placed: Placed | undefined): boolean {

@@ -62,7 +62,7 @@ while (1) {
 withdraw() unless $leave;
 `;
 
-/** The speaker of one node; started when it is first needed, and again when it ended. */
+/** The speaker of one node; started when it is first needed at the latest, and again when it ended. */
 export class VipSpeaker {
   readonly #command: readonly string[];
   readonly #log: Log;
@@ -80,6 +80,11 @@ export class VipSpeaker {
         ? perl
         : ["nsenter", `--net=${options.hostNetns}`, "--", ...perl];
     this.#log = options.log;
+  }
+
+  /** Starts it before it is needed: a take-over does not wait for a process to begin. */
+  start(): void {
+    this.#child ??= this.#spawn();
   }
 
   /** Sends frames (hex) out of a device. Returns at once; what fails is logged. */
@@ -109,11 +114,11 @@ export class VipSpeaker {
 
   #say(lines: string): void {
     if (lines === "") return;
-    this.#child ??= this.#start();
+    this.#child ??= this.#spawn();
     this.#child.stdin.write(lines);
   }
 
-  #start(): ChildProcessByStdio<Writable, Readable, Readable> {
+  #spawn(): ChildProcessByStdio<Writable, Readable, Readable> {
     const [file = "perl", ...args] = this.#command;
     // In a session of its own: what ends this program's group must not end the one that withdraws routes after it.
     const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], detached: true });

@@ -16,6 +16,7 @@ import { FileNetworkCatalog } from "../../adapters/linux/network-catalog.ts";
 import { SocketNodeLocks } from "../../adapters/linux/node-locks.ts";
 import { ChildPluginExec } from "../../adapters/linux/plugin-exec.ts";
 import { PodStateFiles } from "../../adapters/linux/pod-state-files.ts";
+import type { SystemCalls } from "../../adapters/linux/system-calls.ts";
 import { PrometheusNodeMetrics } from "../../adapters/metrics/prometheus-node-metrics.ts";
 import { SystemClock } from "../../adapters/system/clock.ts";
 import type { NodePorts } from "../../node/network-facts.ts";
@@ -38,6 +39,8 @@ export type NodeWorld = {
   readonly events: EventRecorder;
   /** Kernel, state of attachments, locks, clock and log. */
   readonly ports: NodePorts;
+  /** Undefined where the kernel is reached by iproute2. */
+  readonly calls: SystemCalls | undefined;
   readonly own: OwnPlugins;
   readonly pods: PodNetworks;
   /** States of pods, for counting. */
@@ -109,6 +112,7 @@ export async function openNodeWorld(
     directory,
     events,
     ports,
+    calls,
     own,
     pods,
     states,

@@ -13,6 +13,7 @@ import {
   KubernetesVipStore,
   vipLeaseNamespace,
 } from "../../adapters/kubernetes/vip-stores.ts";
+import { NetlinkVipRoutes } from "../../adapters/linux/netlink-vip-routes.ts";
 import { NftSession } from "../../adapters/linux/nft-session.ts";
 import { NftVipGate } from "../../adapters/linux/vip-gate.ts";
 import { LinuxVipNetwork } from "../../adapters/linux/vip-network.ts";
@@ -113,7 +114,9 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
   const hook = options.vipRouteHook === "" ? {} : { routeHook: options.vipRouteHook };
   const nft = new NftSession(netns);
   const speaker = new VipSpeaker({ ...netns, ...hook, log });
-  const routes = new IprouteVipRoutes(netns);
+  const { calls } = world;
+  const routes =
+    calls === undefined ? new IprouteVipRoutes(netns) : new NetlinkVipRoutes(calls, netns);
   const network = new LinuxVipNetwork({
     nft,
     speaker,
