@@ -161,7 +161,11 @@ export class Judge {
         break;
       case "config": {
         const config = change.value;
-        if (config?.kind !== "valid") break;
+        if (config?.kind !== "valid") {
+          // Who lists again shows no configuration that was there for a moment: the one before it stays in force while this one is broken.
+          if (nowMs - this.#topologies.lastMs < graceMs) this.#topologies.doubtLast();
+          break;
+        }
         const topology = new ConfiguredTopology(config.subnets);
         this.#topologies.add(nowMs, topology);
         for (const [key, { ips }] of this.#expected) {

@@ -16,10 +16,21 @@ export class Violation extends Error {
 
 /** A value with the times at which it became so. */
 export class History<T> {
-  readonly #states: { readonly atMs: number; readonly value: T }[] = [];
+  readonly #states: { atMs: number; readonly value: T }[] = [];
 
   add(atMs: number, value: T): void {
     this.#states.push({ atMs, value });
+  }
+
+  /** When it became what it is. */
+  get lastMs(): number {
+    return this.#states.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Not everybody has noticed the last value: what was before counts beside it for good, until there is another. */
+  doubtLast(): void {
+    const last = this.#states.at(-1);
+    if (last !== undefined) last.atMs = Number.POSITIVE_INFINITY;
   }
 
   /** What it was at any time since, the last first. */

@@ -79,7 +79,7 @@ export const defects: readonly Defect[] = [
     name: "error of a write taken as no",
     breaks: "an address is free again although its record may have been written",
     file: allocator,
-    find: "      if (!(error instanceof WorldError && error.mayHaveHappened)) {\n        if (this.#endsWrite(ip, write)) this.#revert(ip, before, origin);",
+    find: "      if (!(error instanceof WorldError && error.mayHaveHappened)) {\n        this.#revert(ip, before, origin);",
     replace: "      if (error !== undefined) {\n        this.#revert(ip, before, origin);",
     also: [echoIgnored],
   },
@@ -87,7 +87,7 @@ export const defects: readonly Defect[] = [
     name: "error of a release taken as yes",
     breaks: "an address is free although its record may still be there",
     file: allocator,
-    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    if (!this.#endsWrite(ip, write)) return "changed";\n    this.#noteGivenUp(allocation);\n',
+    find: '      if (found === "unknown") throw error;\n      if (found !== undefined) {\n        this.#settle(ip, allocation, found);\n        throw error;\n      }\n    }\n    this.#noteGivenUp(allocation);\n',
     replace: "    }\n    this.#noteGivenUp(allocation);\n",
   },
   {
@@ -101,8 +101,8 @@ export const defects: readonly Defect[] = [
     name: "unsettled taken as free",
     breaks: "a record whose write had an unknown outcome is forgotten",
     file: allocator,
-    find: '        this.#table.setPhase(ip, "unsettled");\n        this.#afterWrite(ip);\n',
-    replace: '        this.#table.drop(ip, { kind: "fresh" });\n        this.#afterWrite(ip);\n',
+    find: '      this.#table.setPhase(ip, "unsettled");\n      this.#afterWrite(ip);\n',
+    replace: '      this.#table.drop(ip, { kind: "fresh" });\n      this.#afterWrite(ip);\n',
     also: [echoIgnored],
   },
   {

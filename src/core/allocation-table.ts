@@ -36,6 +36,9 @@ export type Hold = {
   readonly expiresAtMs: number;
 };
 
+/** A pod that may get an address although its record names another pod, or none. */
+export type KeptFor = { readonly podUid: string; readonly pod: PodId };
+
 /** Nearly every pod has one address, and a set for each of them would cost as much as its record. */
 type OneOrMore = Ip | Set<Ip>;
 
@@ -60,7 +63,7 @@ export interface AllocationView {
   /** Promises to pods of the namespace. */
   holdsIn(namespace: string): Iterable<Hold>;
   /** The pod that may get the address although its record names another, or none. */
-  keptFor(ip: Ip): string | undefined;
+  keptFor(ip: Ip): KeptFor | undefined;
   /** Whom the address is kept for, or whose hold it is in. */
   heldBy(ip: Ip): string | undefined;
   /** Free addresses that the slot accepts, of the pod subnets, in the order of use. */
@@ -110,8 +113,7 @@ export class AllocationTable implements ListedView {
     { readonly podUid: string; readonly origin: FreeOrigin | undefined }
   >();
 
-  /** Uids of pods that may get the address although its record names another, or none. */
-  readonly #keptFor = new Map<Ip, string>();
+  readonly #keptFor = new Map<Ip, KeptFor>();
 
   get topology(): Topology {
     return this.#topology;
@@ -363,17 +365,17 @@ export class AllocationTable implements ListedView {
   }
 
   heldBy(ip: Ip): string | undefined {
-    return this.#keptFor.get(ip) ?? this.#heldBy.get(ip)?.podUid;
+    return this.#keptFor.get(ip)?.podUid ?? this.#heldBy.get(ip)?.podUid;
   }
 
-  keptFor(ip: Ip): string | undefined {
+  keptFor(ip: Ip): KeptFor | undefined {
     return this.#keptFor.get(ip);
   }
 
   /** Keeps an address for a pod, whatever its record says, until it is kept for nobody (undefined). */
-  keepFor(ip: Ip, podUid: string | undefined): void {
-    if (podUid === undefined) this.#keptFor.delete(ip);
-    else this.#keptFor.set(ip, podUid);
+  keepFor(ip: Ip, pod: KeptFor | undefined): void {
+    if (pod === undefined) this.#keptFor.delete(ip);
+    else this.#keptFor.set(ip, pod);
   }
 
   freeFor(slot: Slot, subnetIndexes: readonly number[], limit: number): readonly Ip[] {

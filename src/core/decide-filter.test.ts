@@ -641,6 +641,19 @@ test("own are addresses of this uid, or kept for the name under the same owner",
   }
 });
 
+test("what may be in an earlier pod of the name is the name's, what may be in a pod of another name is nobody's yet", () => {
+  for (const [name, isOwn] of [
+    ["pod1", true],
+    ["other", false],
+  ] as const) {
+    const table = aTable(anAllocation());
+    table.keepFor(ip("10.0.70.2"), { podUid: "earlier", pod: aPod({ name }).id });
+    assert.equal(ownAllocations(aContext(), table).length, isOwn ? 1 : 0, name);
+    const plan = planForZone(aContext(), table, zone80);
+    assert.equal(plan.kind, isOwn ? "none" : "plan", "its own address pins it");
+  }
+});
+
 test("a pod that asks for other ranges than its address is in is not pinned by it", () => {
   const context = aContext({ pod: { request: rangesOf(["10.0.70.3~10.0.70.4"]) } });
   const table = aTable(anAllocation({ ip: "10.0.80.2" }));

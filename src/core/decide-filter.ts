@@ -67,7 +67,8 @@ export function ownerOfPod(context: PodContext): Owner {
 /**
  * The addresses that are the pod's already: bound to its uid, or kept for its name under the same owner; of those kept the one used last
  * comes first, because a write that arrived late may have left another. One that an earlier pod of the name has still, and that goes with
- * that pod, is none of them: it is released before this pod is bound. Nor is one that is being released, or that may be in another pod, whatever the record says.
+ * that pod, is none of them: it is released before this pod is bound. Nor is one that is being released, or that may be in a pod of another
+ * name, whatever the record says.
  */
 export function ownAllocations(context: PodContext, view: AllocationView): readonly Allocation[] {
   const owner = ownerOfPod(context);
@@ -86,9 +87,18 @@ export function ownAllocations(context: PodContext, view: AllocationView): reado
     );
 }
 
-function isKeptForAnother({ ip, podUid }: Allocation, view: AllocationView): boolean {
+/** What may be in an earlier pod of the name is the name's: bind asks whether that pod is gone, and until then the pod gets no other address. */
+function isKeptForAnother(allocation: Allocation, view: AllocationView): boolean {
+  const { ip, podUid } = allocation;
+  if (isKeptForName(allocation, view)) return false;
   const holder = view.heldBy(ip);
   return holder !== undefined && holder !== podUid;
+}
+
+/** Whether the address may be in an earlier pod of the name that its record has. */
+export function isKeptForName({ ip, owner }: Allocation, view: AllocationView): boolean {
+  const pod = view.keptFor(ip)?.pod;
+  return pod !== undefined && owner.kind === "pod" && podIdText(pod) === podIdText(owner.pod);
 }
 
 function goesWithItsPod(allocation: Allocation): boolean {

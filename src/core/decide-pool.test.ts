@@ -169,7 +169,7 @@ test("a promise to a pod that has a part of its addresses counts, until it is be
 test("an address that an edit put into the pool costs it none while it is kept for the pod that had it", () => {
   const table = aTable(unused("10.0.1.2"), unused("10.0.1.3", madeAtMs + 1));
   assert.deepEqual(summary({ size: 1 }, table).release, ["10.0.1.2"]);
-  table.keepFor(ip("10.0.1.3"), "uid of a pod that is being bound");
+  table.keepFor(ip("10.0.1.3"), { podUid: "uid of a pod that is being bound", pod: aPod().id });
   assert.deepEqual(summary({ size: 1 }, table).release, []);
 });
 

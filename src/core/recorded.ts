@@ -9,7 +9,7 @@ import type { AllocationView } from "./allocation-table.ts";
  */
 export function isRecorded({ ip, podUid, version }: Allocation, view: AllocationView): boolean {
   const keptFor = view.keptFor(ip);
-  if (keptFor !== undefined && keptFor !== podUid) return false;
+  if (keptFor !== undefined && keptFor.podUid !== podUid) return false;
   const phase = view.phaseOf(ip);
   // A record that is being made has no version yet.
   return phase === "idle" || (phase === "writing" && version !== "");

@@ -643,7 +643,7 @@ describe("several addresses, all or none (case 100)", () => {
     const byHand = new MemoryAllocationStore(cluster);
     assert.equal((await byHand.update(edited)).kind, "updated");
     await settle();
-    assert.equal(allocator.view.keptFor(first), "uid-ns1-pod1");
+    assert.equal(allocator.view.keptFor(first)?.podUid, "uid-ns1-pod1");
     assert.equal((await allocator.take(wish({ pod: "other" }))).kind, "lost");
   });
 
@@ -702,27 +702,76 @@ describe("restore and reconcile", () => {
     assert.equal(cluster.records.has(first), false);
   });
 
-  it("who waits for a write goes on when all records were read for another turn", async () => {
+  it("what is being written when all records are read for another turn counts until it has ended", async () => {
+    const writes = {
+      take: (allocator: Allocator) => allocator.take(wish()),
+      change: (allocator: Allocator, mine: Allocation) =>
+        allocator.change(mine, reserved, toReserved),
+      release: (allocator: Allocator, mine: Allocation) => allocator.release(mine, "test"),
+    };
+    for (const [what, call] of [
+      ["take", "create"],
+      ["change", "update"],
+      ["release", "remove"],
+    ] as const) {
+      let go = () => {};
+      const until = new Promise<void>((resolve) => {
+        go = resolve;
+      });
+      const { allocator, cluster, free } = aProcess({
+        plan: faultAt(call, 1, { kind: "slow", until }),
+      });
+      const mine = what === "take" ? anAllocation() : await taken(allocator, wish());
+      await settle();
+      const write = writes[what](allocator, mine);
+      await settle();
+      let isOver = false;
+      const waiting = allocator.whenWritten(first).then(() => {
+        isOver = true;
+      });
+      await allocator.restore();
+      await settle();
+      assert.equal(isOver, false, what);
+      assert.equal(free().includes(first), false, what);
+      assert.deepEqual(await allocator.take(wish({ pod: "late" })), { kind: "lost", ip: first });
+      go();
+      await Promise.all([write, waiting]);
+      await settle();
+      assert.deepEqual(memoryOf(allocator), [...cluster.records.values()], what);
+      assert.equal(free().includes(first), what === "release");
+    }
+  });
+
+  it("what was written while all records were being read counts as it was written", async () => {
     let go = () => {};
     const until = new Promise<void>((resolve) => {
       go = resolve;
     });
-    const { allocator } = aProcess({ plan: faultAt("update", 1, { kind: "slow", until }) });
-    const given = await taken(allocator, wish());
-    await settle();
-    const change = allocator.change(given, reserved, toReserved);
-    await settle();
-    let isWoken = false;
-    void allocator.whenWritten(first).then(() => {
-      isWoken = true;
+    const { allocator, cluster } = aProcess({
+      plan: faultAt("list", 1, { kind: "slow-answer", until }),
     });
-    await allocator.restore();
+    const given = await taken(allocator, wish());
+    const unused = await taken(allocator, {
+      ...wish({ ips: [ip("10.0.70.4")] }),
+      owner: reserved,
+      podUid: "",
+    });
     await settle();
-    assert.equal(isWoken, true);
+    // No watch tells of it in time.
+    cluster.freezeCache();
+    const restored = allocator.restore();
+    await settle();
+    await allocator.change(given, reserved, toReserved);
+    await taken(allocator, wish({ pod: "pod2", ips: [second] }));
+    await allocator.release(unused, "test");
     go();
-    assert.equal(await change, "changed");
+    await restored;
+    for (const { ip } of cluster.records.values()) {
+      assert.deepEqual(allocator.view.get(ip), cluster.records.get(ip));
+    }
     await settle();
-    assert.equal(allocator.view.get(first)?.owner.kind, "workload");
+    assert.deepEqual(memoryOf(allocator), [...cluster.records.values()].sort(byIp));
+    assert.deepEqual([...allocator.view.inPhase("lost")], []);
   });
 
   it("a record that was made while all were being read does not count as deleted", async () => {
@@ -793,16 +842,18 @@ describe("restore and reconcile", () => {
       await settle();
       await allocator.change(given, reserved, toReserved);
       await settle();
+      cluster.freezeCache();
       const early = allocator.take(wish({ pod: "early" })).catch(onlyWorldErrors);
       await settle();
+      const other = aProcess({ cluster });
+      await other.allocator.restore();
+      await taken(other.allocator, wish({ pod: "theirs" }));
       await allocator.restore();
-      await taken(allocator, wish({ pod: "late" }));
-      await settle();
       go();
       await early;
       await settle();
       assert.deepEqual(allocator.view.get(first), cluster.records.get(first), end);
-      assert.equal(allocator.view.get(first)?.podUid, "uid-ns1-late");
+      assert.equal(allocator.view.get(first)?.podUid, "uid-ns1-theirs");
       assert.equal(allocator.view.phaseOf(first), "idle");
     }
   });

@@ -73,9 +73,6 @@ type StepOutcome =
   | { readonly kind: "lost" }
   | { readonly kind: "failed"; readonly error: unknown };
 
-/** A write under way; another object for each. */
-type Write = { readonly before: Allocation | undefined };
-
 /** Stands in for the version of a record that could not be read; equal to none. */
 const unreadVersion = "unread";
 
@@ -100,8 +97,6 @@ export class Allocator {
   readonly #ports: AllocatorPorts;
   readonly #listeners = new Set<(change: AllocationChange) => void>();
   #isFollower = false;
-  /** Writes under way whose end memory waits for, with the record as it was before. */
-  readonly #writes = new Map<Ip, Write>();
   /** Versions that the watch showed while a write of the address was under way; undefined stands for "removed". */
   readonly #seenWhileWriting = new Map<Ip, (string | undefined)[]>();
   /** For each read of a record that is under way, the versions that the watch showed since it began; undefined stands for "removed". */
@@ -120,6 +115,8 @@ export class Allocator {
   readonly #promiseWaiters = new Set<() => void>();
   /** What the watch showed while all records were being read; undefined when they are not. */
   #seenWhileRestoring: AllocationEvent[] | undefined;
+  /** Addresses of which a write ended while all records were being read: of them memory may be newer than what was read. */
+  readonly #writtenWhileRestoring = new Set<Ip>();
   /** Counts interruptions of the watch after which memory was or is to be compared with the store. */
   #owedReconciles = 0;
 
@@ -159,7 +156,7 @@ export class Allocator {
 
   /**
    * Reads all records from the store and starts from them. What the watch shows meanwhile is newer than what was read and is looked at
-   * afterwards.
+   * afterwards. What this process was writing in an earlier turn of leadership and has no answer for is taken still, and counts.
    * @throws WorldError when they cannot be read; memory stays as it was
    */
   async restore(): Promise<void> {
@@ -169,30 +166,41 @@ export class Allocator {
     const isLatest = () => this.#seenWhileRestoring === seen;
     try {
       const allocations = await this.#ports.store.list();
-      if (isLatest()) {
-        const before = [...this.#table.all()].filter(isBound);
-        const lost = new Set(this.#table.inPhase("lost"));
-        const writes = new Map(this.#writes);
-        this.#table.load(allocations);
-        this.#forgetWrites();
-        // A record that was deleted by hand may be that of a living pod.
-        for (const allocation of before) {
-          const now = this.#table.get(allocation.ip);
-          if (now === undefined) this.#table.put(allocation, "lost");
-          else if (!lost.has(allocation.ip)) {
-            const write = writes.get(allocation.ip);
-            // What was only being written named no pod yet.
-            const named = write === undefined ? allocation : write.before;
-            if (named !== undefined) this.#noteFormer(named, now);
-          }
-        }
-        this.#unread.clear();
-      }
+      if (isLatest()) this.#startFrom(allocations);
     } finally {
       if (isLatest()) {
         this.#seenWhileRestoring = undefined;
+        this.#writtenWhileRestoring.clear();
         for (const event of seen) this.observe(event);
       }
+    }
+  }
+
+  #startFrom(found: readonly Allocation[]): void {
+    const table = this.#table;
+    const before = [...table.all()].filter(isBound);
+    const lost = new Set(table.inPhase("lost"));
+    // Of these memory knows more than what was read, whichever of the two came first.
+    const written = new Set(this.#writtenWhileRestoring);
+    const own = new Set([...written, ...table.inPhase("writing"), ...table.inPhase("leaving")]);
+    const known = [...own].flatMap((ip) => {
+      const allocation = table.get(ip);
+      return allocation === undefined ? [] : [{ allocation, phase: table.phaseOf(ip) ?? "idle" }];
+    });
+    table.load(found);
+    this.#unread.clear();
+    for (const { allocation, phase } of known) {
+      const { ip } = allocation;
+      if (isWriting(phase)) this.#seeWhileWriting(ip, table.get(ip)?.version);
+      table.put(allocation, phase);
+    }
+    for (const ip of written) void this.#verify(ip);
+    for (const allocation of before) {
+      if (own.has(allocation.ip)) continue;
+      const now = table.get(allocation.ip);
+      // A record that was deleted by hand may be that of a living pod.
+      if (now === undefined) table.put(allocation, "lost");
+      else if (!lost.has(allocation.ip)) this.#noteFormer(allocation, now);
     }
   }
 
@@ -317,7 +325,11 @@ export class Allocator {
   #setFormers(ip: Ip, formers: { readonly record: Allocation; readonly seenMs: number }[]): void {
     this.#formers.delete(ip);
     if (formers.length > 0) this.#formers.set(ip, formers);
-    this.#table.keepFor(ip, formers[0]?.record.podUid);
+    const former = formers[0]?.record;
+    this.#table.keepFor(
+      ip,
+      former?.owner.kind === "pod" ? { podUid: former.podUid, pod: former.owner.pod } : undefined,
+    );
   }
 
   /**
@@ -472,7 +484,6 @@ export class Allocator {
   async #write({ next, before, origin }: Step): Promise<StepOutcome> {
     const { store } = this.#ports;
     const { ip } = next;
-    const write = this.#beginWrite(ip, before);
     const settle = (found: Allocation | undefined): StepOutcome => {
       if (found !== undefined && sameRecord(found, next)) {
         this.#entered(before, found);
@@ -491,22 +502,21 @@ export class Allocator {
     try {
       const outcome = before === undefined ? await store.create(next) : await store.update(next);
       if (outcome.kind === "created" || outcome.kind === "updated") {
-        if (!this.#endsWrite(ip, write)) return { kind: "lost" };
         this.#entered(before, outcome.allocation);
         return { kind: "ok", allocation: outcome.allocation };
       }
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        if (this.#endsWrite(ip, write)) this.#revert(ip, before, origin);
+        this.#revert(ip, before, origin);
         return { kind: "failed", error };
       }
       // An error is not a no: the record says what happened.
-      const found = await this.#readBack(ip, write);
+      const found = await this.#readBack(ip);
       if (found === "unknown") return { kind: "failed", error };
       const outcome = settle(found);
       return outcome.kind === "ok" ? outcome : { kind: "failed", error };
     }
-    const found = await this.#readBack(ip, write);
+    const found = await this.#readBack(ip);
     if (found === "unknown") return { kind: "lost" };
     if (found !== undefined && !sameRecord(found, next)) {
       this.#ports.metrics.count("repairs", { kind: "record of somebody else" });
@@ -514,44 +524,15 @@ export class Allocator {
     return settle(found);
   }
 
-  #beginWrite(ip: Ip, before: Allocation | undefined): Write {
-    const write = { before };
-    this.#writes.set(ip, write);
-    return write;
-  }
-
-  /** What was being written is not waited for any more: what was read of it counts. */
-  #forgetWrites(): void {
-    this.#writes.clear();
-    this.#seenWhileWriting.clear();
-    const waiters = [...this.#writeWaiters.values()].flat();
-    this.#writeWaiters.clear();
-    for (const wake of waiters) wake();
-  }
-
-  /**
-   * Whether memory waits for the end of this write. When all records were read meanwhile, for another turn of leadership, it does not: what the
-   * write found out may be older than what memory has, which is compared with the store instead.
-   */
-  #endsWrite(ip: Ip, write: Write): boolean {
-    if (this.#writes.get(ip) === write) return true;
-    void this.#verify(ip);
-    return false;
-  }
-
   /**
    * Reads a record after an unknown outcome. When that fails too the address stays taken and `unsettled`.
-   * @returns `unknown` also when memory does not wait for the write any more
    */
-  async #readBack(ip: Ip, write: Write): Promise<Allocation | undefined | "unknown"> {
+  async #readBack(ip: Ip): Promise<Allocation | undefined | "unknown"> {
     try {
-      const found = await this.#ports.store.read(ip);
-      return this.#endsWrite(ip, write) ? found : "unknown";
+      return await this.#ports.store.read(ip);
     } catch (error) {
-      if (this.#endsWrite(ip, write)) {
-        this.#table.setPhase(ip, "unsettled");
-        this.#afterWrite(ip);
-      }
+      this.#table.setPhase(ip, "unsettled");
+      this.#afterWrite(ip);
       this.#ports.log.warn("record could not be read back, address counts as taken", { ip }, error);
       return "unknown";
     }
@@ -631,34 +612,30 @@ export class Allocator {
       return "changed";
     if (this.#isKeptFromPod(ip, allocation.podUid)) return "changed";
     this.#table.setPhase(ip, "leaving");
-    const write = this.#beginWrite(ip, allocation);
     try {
       const outcome =
         phase === "lost"
           ? { kind: "missing" as const }
           : await this.#ports.store.remove(allocation);
       if (outcome.kind === "conflict") {
-        const found = await this.#readBack(ip, write);
+        const found = await this.#readBack(ip);
         if (found !== "unknown") this.#settle(ip, allocation, found);
         return "changed";
       }
       if (outcome.kind === "removed") this.#noteReplaced(allocation);
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        if (this.#endsWrite(ip, write)) {
-          this.#table.setPhase(ip, "idle");
-          this.#afterWrite(ip);
-        }
+        this.#table.setPhase(ip, "idle");
+        this.#afterWrite(ip);
         throw error;
       }
-      const found = await this.#readBack(ip, write);
+      const found = await this.#readBack(ip);
       if (found === "unknown") throw error;
       if (found !== undefined) {
         this.#settle(ip, allocation, found);
         throw error;
       }
     }
-    if (!this.#endsWrite(ip, write)) return "changed";
     this.#noteGivenUp(allocation);
     this.#free(ip, { kind: "released", atMs: this.#ports.clock.nowMs() });
     this.#afterWrite(ip);
@@ -716,27 +693,23 @@ export class Allocator {
     const next = withForeignText(known, allocation.foreignText);
     if (phase === "idle" && to.idle === undefined && sameRecord(allocation, next)) return "done";
     this.#table.setPhase(ip, "writing");
-    const write = this.#beginWrite(ip, allocation);
     try {
       const outcome =
         phase === "lost"
           ? await this.#ports.store.create(next)
           : await this.#ports.store.update(next);
       if (outcome.kind === "updated" || outcome.kind === "created") {
-        if (!this.#endsWrite(ip, write)) return "changed";
         if (to.podUid !== allocation.podUid) this.#noteGivenUp(allocation);
         this.#entered(allocation, outcome.allocation);
         return "done";
       }
     } catch (error) {
       if (!(error instanceof WorldError && error.mayHaveHappened)) {
-        if (this.#endsWrite(ip, write)) {
-          this.#table.setPhase(ip, phase);
-          this.#afterWrite(ip);
-        }
+        this.#table.setPhase(ip, phase);
+        this.#afterWrite(ip);
         throw error;
       }
-      const found = await this.#readBack(ip, write);
+      const found = await this.#readBack(ip);
       if (found === "unknown") throw error;
       if (found !== undefined && sameRecord(found, next)) {
         this.#entered(allocation, found);
@@ -745,7 +718,7 @@ export class Allocator {
       this.#settle(ip, allocation, found);
       throw error;
     }
-    const found = await this.#readBack(ip, write);
+    const found = await this.#readBack(ip);
     if (found !== "unknown") this.#settle(ip, allocation, found);
     return "changed";
   }
@@ -894,7 +867,7 @@ export class Allocator {
 
   /** Wakes who waits. What the watch showed during a write is the echo of it, or somebody else's change. */
   #afterWrite(ip: Ip): void {
-    this.#writes.delete(ip);
+    if (this.#seenWhileRestoring !== undefined) this.#writtenWhileRestoring.add(ip);
     for (const resolve of this.#writeWaiters.get(ip) ?? []) resolve();
     this.#writeWaiters.delete(ip);
     const seen = this.#seenWhileWriting.get(ip);

@@ -115,3 +115,27 @@ test("a write that fails is tried again until the pool is full", async () => {
   await world.settle();
   assert.equal(world.lines().length, 2);
 });
+
+test("a process that leads again counts what it was still writing for the pool", async () => {
+  let go = () => {};
+  const until = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.5"] })], {
+    store: (cluster) =>
+      withFaults(new MemoryAllocationStore(cluster), ({ name, count }) =>
+        name === "create" && count <= 2 ? { kind: "slow", until } : "ok",
+      ),
+  });
+  world.cluster.putNode(aNode("n1", "10.0.1.1"));
+  world.cluster.putPool({ name: "blue", size: 2, preAllocate: true });
+  await world.clock.pass(0);
+  const stopped = world.service.stopLeading();
+  await world.service.startLeading();
+  await world.service.pools.whenIdle();
+  assert.deepEqual(world.lines(), []);
+  go();
+  await stopped;
+  await world.settle();
+  assert.equal(world.lines().length, 2);
+});

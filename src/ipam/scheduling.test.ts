@@ -19,6 +19,7 @@ import { MemoryClusterView } from "../adapters/memory/cluster-view.ts";
 import type { Fault, FaultPlan, RemoteCall } from "../adapters/memory/faults.ts";
 import { withFaults } from "../adapters/memory/faults.ts";
 import { MemoryPodBinder } from "../adapters/memory/pod-binder.ts";
+import type { Allocation } from "../core/allocation.ts";
 import type { PodFacts } from "../core/facts.ts";
 import type { BindReply } from "./scheduling.ts";
 
@@ -476,6 +477,31 @@ describe("bind", () => {
     await world.settle();
     assert.deepEqual(await world.bind(pod, "n1"), { kind: "bound" });
     assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 second n1 immutable"]);
+  });
+
+  it("gives a pod the address that another leader wrote to its name, also before it is asked whether the earlier pod is gone", async () => {
+    const { plans, parts } = faults();
+    const world = await aWorld(parts);
+    world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
+    const wanted = { name: "db-0", policy: "immutable", controller: stateful } as const;
+    const former = await world.schedule(aPod({ ...wanted, uid: "former" }));
+    let go = () => {};
+    const until = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    plans.view = ({ name }) => (name === "readPod" ? { kind: "slow", until } : "ok");
+    world.cluster.deletePod(former.id);
+    const pod = put(world, { ...wanted, uid: "second" });
+    const record = { ...(world.records()[0] as Allocation), podUid: "second" };
+    const theirs = await new MemoryAllocationStore(world.cluster).update(record);
+    assert.equal(theirs.kind, "updated");
+    await world.clock.pass(0);
+    assert.equal(world.service.allocator.view.keptFor(record.ip)?.podUid, "former");
+    assert.deepEqual(await world.passing(pod), ["n1", "n2"]);
+    const bind = world.bind(pod, "n2");
+    go();
+    assert.deepEqual(await bind, { kind: "bound" });
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/db-0 second n2 immutable"]);
   });
 
   it("refuses a node that may not use the pod's own address and leaves the address alone (D-13)", async () => {

@@ -8,6 +8,7 @@ import type { FilterDecision, PodContext, Refusal, ZonePlan } from "../core/deci
 import {
   decideFilter,
   describeWorkload,
+  isKeptForName,
   ownAllocations,
   ownerOfPod,
   planForZone,
@@ -385,6 +386,10 @@ export class Scheduling {
       if (taken.kind === "lost") {
         await allocator.whenWritten(taken.ip);
         await allocator.settleUnknown([taken.ip]);
+        const lost = allocator.view.get(taken.ip);
+        if (lost !== undefined && isKeptForName(lost, allocator.view)) {
+          await this.#ports.reclaimPod(pod.id);
+        }
         continue;
       }
       const ipInfos = this.#ipInfosOf(taken.allocations);
