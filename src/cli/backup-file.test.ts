@@ -22,6 +22,7 @@ function aBackup(): Buffer {
     ...formatBackupObjects({
       configuration: undefined,
       pools: [],
+      quotas: [],
       vipPools: [],
       records,
       vips: [],

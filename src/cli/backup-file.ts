@@ -52,6 +52,7 @@ export function openBackup(name: string, bytes: Buffer): BackupFile {
   const counts: Record<BackupPart["kind"], number> = {
     configuration: 0,
     pool: 0,
+    quota: 0,
     "vip pool": 0,
     record: 0,
     vip: 0,

@@ -45,6 +45,7 @@ export function describeBackup({ counts, header }: BackupFile): string {
     [
       ["record", counts.record],
       ["Pool", counts.pool],
+      ["FloatingIPQuota", counts.quota],
       ["VIPPool", counts["vip pool"]],
       ["virtual address", counts.vip],
     ] as const

@@ -2,7 +2,12 @@
 // shows the plan, and enters what is free. Doing it again, also after half of it, does the rest.
 
 import { setTimeout as pause } from "node:timers/promises";
-import type { RestoreResult, restoreIps, restorePools } from "../wire/api/restore.ts";
+import type {
+  RestoreResult,
+  restoreIps,
+  restorePools,
+  restoreQuotas,
+} from "../wire/api/restore.ts";
 import { asObject, formatTime } from "../wire/json-value.ts";
 import type { ApiClient } from "./api-client.ts";
 import { counted, describeBackup } from "./backup.ts";
@@ -15,7 +20,7 @@ import { isConfirmed, showProgress } from "./confirm.ts";
 import type { Columns } from "./output.ts";
 import { writeList } from "./output.ts";
 
-type Row = RestoreResult & { readonly what: "address" | "pool" };
+type Row = RestoreResult & { readonly what: "address" | "pool" | "quota" };
 
 /** Objects of one request: as many as make a request of a megabyte. */
 const batchSize = 1_000;
@@ -127,6 +132,15 @@ async function run(
       });
       rows.push(...body.results.map((result) => ({ what: "pool" as const, ...result })));
     }
+    for (const batch of batchesOf(backup, "quota")) {
+      const { body } = await client.call<typeof restoreQuotas>({
+        method: "POST",
+        path: "/v1/restore/quotas",
+        body: { quotas: [...batch] as never[], ...dryRun },
+        about: "restore of FloatingIPQuotas",
+      });
+      rows.push(...body.results.map((result) => ({ what: "quota" as const, ...result })));
+    }
   } catch (error) {
     progress.end(`stopped after ${rows.length}`);
     if (!isDryRun) {
@@ -136,7 +150,7 @@ async function run(
     }
     throw error;
   }
-  progress.end(`${rows.length} of ${count + backup.counts.pool}`);
+  progress.end(`${rows.length} of ${count + backup.counts.pool + backup.counts.quota}`);
   return rows;
 }
 
@@ -162,7 +176,10 @@ async function untilSettled(
   return results.map((result) => ({ what, ...result }));
 }
 
-function* batchesOf(backup: BackupFile, kind: "record" | "pool"): Generator<readonly unknown[]> {
+function* batchesOf(
+  backup: BackupFile,
+  kind: "record" | "pool" | "quota",
+): Generator<readonly unknown[]> {
   let batch: unknown[] = [];
   for (const part of backup.parts()) {
     if (part.kind !== kind) continue;

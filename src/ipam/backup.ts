@@ -3,16 +3,20 @@
 import type { Allocation } from "../core/allocation.ts";
 import type { PoolFacts } from "../core/facts.ts";
 import { compareIps } from "../core/ip.ts";
+import type { QuotaFacts } from "../core/quota.ts";
 import type { PodSubnet } from "../core/subnets.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Leadership } from "../ports/leadership.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
+import type { QuotaStore } from "../ports/quota-store.ts";
 import type { Allocator } from "./allocator.ts";
 
 /** What a backup needs. */
 export type BackupPorts = {
   readonly allocator: Allocator;
   readonly pools: PoolStore;
+  /** Undefined where namespaces have no quotas. */
+  readonly quotas: QuotaStore | undefined;
   readonly leadership: Leadership;
   readonly clock: Clock;
 };
@@ -25,6 +29,7 @@ export type Snapshot = {
   /** The configuration in force. */
   readonly subnets: readonly PodSubnet[];
   readonly pools: readonly PoolFacts[];
+  readonly quotas: readonly QuotaFacts[];
   readonly records: readonly Allocation[];
 };
 
@@ -38,13 +43,14 @@ export class Backup {
 
   /** Without an await: nothing of it is older or newer than the rest. Virtual addresses are the caller's to add in the same tick. */
   snapshot(): Snapshot {
-    const { allocator, clock, leadership, pools } = this.#ports;
+    const { allocator, clock, leadership, pools, quotas } = this.#ports;
     const { view } = allocator;
     return {
       atMs: clock.nowMs(),
       isLeader: leadership.isLeader(),
       subnets: view.topology.subnets,
       pools: [...pools.all()].sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1)),
+      quotas: [...(quotas?.all() ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1)),
       records: [...view.all()].sort((a, b) => compareIps(a.ip, b.ip)),
     };
   }

@@ -138,9 +138,10 @@ export class IpamService {
       reclaimPod: (pod) => this.reclaim.reclaimPod(pod, { asksApi: true }),
       adoptAll: () => this.reclaim.adoptAll(),
     });
-    this.backup = new Backup({ allocator, pools: ports.pools, leadership, clock });
+    const stores = { pools: ports.pools, quotas: ports.quotas };
+    this.backup = new Backup({ allocator, ...stores, leadership, clock });
     this.restore = new Restore(
-      { allocator, podQueue, cluster, pools: ports.pools, log },
+      { allocator, podQueue, cluster, ...stores, log },
       settings.poolNamespace,
     );
     this.scheduling = new Scheduling(

@@ -77,6 +77,46 @@ describe("restoring", () => {
     assert.deepEqual((await world.service.check.report()).findings, []);
   });
 
+  test("what a newer release wrote into a record is entered again with it, also when its pod is gone meanwhile", async () => {
+    const world = await aBusyWorld();
+    const foreignText = '{"spec":{"future":1}}';
+    const snapshot = world.service.backup.snapshot();
+    const records = snapshot.records.map((record) => ({ ...record, foreignText }));
+    await world.deletePod({ namespace: "ns1", name: "db-0" });
+    await loseRecords(world);
+    const outcomes = await restore(world, { ...snapshot, records });
+    const isRestored = (record: Allocation) => outcomes.includes(`${record.ip} restored`);
+    const entered = world.records().filter(isRestored);
+    assert.ok(entered.some(({ owner }) => owner.kind === "pod" && owner.pod.name === "db-0"));
+    assert.ok(entered.some(({ owner }) => owner.kind === "admin"));
+    for (const record of entered) assert.equal(record.foreignText, foreignText, record.ip);
+  });
+
+  test("a quota that is missing is made, one that says something else stays and is named", async () => {
+    const world = await aBusyWorld();
+    const { quotaAdmin, restore: use } = world.service;
+    await quotaAdmin.put({ name: "gold", limit: 7, namespaces: [] });
+    await quotaAdmin.put({ name: "tin", limit: 3, namespaces: ["ns1"] });
+    const { quotas } = world.service.backup.snapshot();
+    await quotaAdmin.remove("tin");
+    await quotaAdmin.put({ name: "gold", limit: 9, namespaces: [] });
+    const kinds = async (isDryRun: boolean) =>
+      (await use.quotas(quotas, { isDryRun })).map(({ kind }) => kind);
+    assert.deepEqual(await kinds(true), ["refused", "restored"]);
+    assert.equal(quotaAdmin.list().length, 1, "a plan changes nothing");
+    assert.deepEqual(await kinds(false), ["refused", "restored"]);
+    assert.deepEqual(
+      quotaAdmin.list().map(({ name, limit }) => `${name} ${limit}`),
+      ["gold 9", "tin 3"],
+    );
+    const [refused] = await use.quotas(quotas, { isDryRun: false });
+    assert.match(
+      refused?.message ?? "",
+      /is there with limit 9 .*the backup has limit 7 .*quota set gold/,
+    );
+    assert.deepEqual(await kinds(false), ["refused", "unchanged"]);
+  });
+
   test("an address that a new pod got since is the new pod's, and the backup's is named", async () => {
     const world = await aBusyWorld();
     const backup = world.service.backup.snapshot();

@@ -1,4 +1,4 @@
-// Enters what a backup has and the cluster lost: records of addresses and Pool objects, each by itself, all or nothing. What is there stays as it
+// Enters what a backup has and the cluster lost: records of addresses, Pools and quotas, each by itself, all or nothing. What is there stays as it
 // is; who had an address since keeps it. Making a backup is not done here.
 
 import type { Allocation } from "../core/allocation.ts";
@@ -12,10 +12,12 @@ import { familyOf, type Ip } from "../core/ip.ts";
 import type { Owner, PodId, WorkloadRef } from "../core/owner.ts";
 import { podIdText, podsAreInterchangeable, workloadIdText } from "../core/owner.ts";
 import { countPoolAddresses } from "../core/pool-count.ts";
+import type { QuotaFacts } from "../core/quota.ts";
 import { isRecorded } from "../core/recorded.ts";
 import type { ClusterView } from "../ports/cluster-view.ts";
 import type { Log } from "../ports/log.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
+import type { QuotaStore } from "../ports/quota-store.ts";
 import { WorldError } from "../ports/world-error.ts";
 import type { Allocator } from "./allocator.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
@@ -28,6 +30,8 @@ export type RestorePorts = {
   readonly podQueue: KeyedQueue;
   readonly cluster: ClusterView;
   readonly pools: PoolStore;
+  /** Undefined where namespaces have no quotas. */
+  readonly quotas: QuotaStore | undefined;
   readonly log: Log;
 };
 
@@ -155,19 +159,21 @@ export class Restore {
     record: RestoredRecord,
     message: string,
   ): Promise<RestoreOutcome> {
-    const { ip, podUid, updatedAtMs } = recorded;
+    const { foreignText, ip, podUid, updatedAtMs } = recorded;
     const { lastNodeName } = record;
     const { ip: _ip, owner: _owner, policy: _policy, podUid: _uid, ...rest } = recorded;
     const { nodeName: _node, isDraining: _draining, version: _version, ...said } = rest;
-    // What else the record said is true of the same pod, or of the same absence of one, and of nothing else.
+    // What else the record said is true of the same pod, or of the same absence of one, and of nothing else; but for what we do not understand:
+    // we leave that alone when a pod goes, too.
     const isSame = podUid === record.podUid;
+    const foreign = foreignText === undefined ? {} : { foreignText };
     const outcome = await this.#ports.allocator.take({
       addresses: [{ ip, from: "free" }],
       owner: record.owner,
       policy: record.policy,
       podUid: record.podUid,
       nodeName: record.nodeName,
-      asRecorded: isSame ? { ...said, lastNodeName } : { updatedAtMs, lastNodeName },
+      asRecorded: isSame ? { ...said, lastNodeName } : { updatedAtMs, lastNodeName, ...foreign },
     });
     return outcome.kind === "taken" ? { kind: "restored", message } : busy;
   }
@@ -251,7 +257,9 @@ export class Restore {
     const existing = this.#pool(name);
     if (existing !== undefined) {
       const isSame =
-        existing.size === backedUp.size && existing.preAllocate === backedUp.preAllocate;
+        existing.size === backedUp.size &&
+        existing.preAllocate === backedUp.preAllocate &&
+        existing.reserveTtl === backedUp.reserveTtl;
       return isSame
         ? { kind: "unchanged", message: "it is there" }
         : {
@@ -273,6 +281,52 @@ export class Restore {
     } catch (error) {
       if (!(error instanceof WorldError)) throw error;
       log.warn("pool could not be restored", { pool: name }, error);
+      return { kind: "refused", message: `${error.message}; restore again` };
+    }
+  }
+
+  /**
+   * Makes FloatingIPQuotas that are missing. No restore is held up by them: records are entered whatever a namespace may have.
+   * @returns the outcomes in the order of the quotas
+   */
+  async quotas(
+    backedUp: readonly QuotaFacts[],
+    { isDryRun }: { readonly isDryRun: boolean },
+  ): Promise<readonly RestoreOutcome[]> {
+    const outcomes: RestoreOutcome[] = [];
+    for (const quota of backedUp) outcomes.push(await this.#restoreQuota(quota, isDryRun));
+    return outcomes;
+  }
+
+  async #restoreQuota(backedUp: QuotaFacts, isDryRun: boolean): Promise<RestoreOutcome> {
+    const { allocator, log, quotas } = this.#ports;
+    const { name } = backedUp;
+    if (quotas === undefined) {
+      return {
+        kind: "refused",
+        message: "this program keeps no quotas; restore it where it came from",
+      };
+    }
+    const existing = quotas.all().find((quota) => quota.name === name);
+    if (existing !== undefined) {
+      return limitOf(existing) === limitOf(backedUp)
+        ? { kind: "unchanged", message: "it is there" }
+        : {
+            kind: "refused",
+            message: `FloatingIPQuota ${name} is there with ${limitOf(existing)}, the backup has ${limitOf(backedUp)}; if the backup is right, say so with galaxyctl quota set ${name}`,
+          };
+    }
+    const message = `with ${limitOf(backedUp)}`;
+    if (isDryRun) return { kind: "restored", message };
+    try {
+      allocator.assertLeader(`restore quota ${name}`);
+      const outcome = await quotas.write({ ...backedUp, uid: "", version: "" });
+      if (outcome.kind !== "written") return busy;
+      log.info("quota restored from a backup", { quota: name });
+      return { kind: "restored", message };
+    } catch (error) {
+      if (!(error instanceof WorldError)) throw error;
+      log.warn("quota could not be restored", { quota: name }, error);
       return { kind: "refused", message: `${error.message}; restore again` };
     }
   }
@@ -322,7 +376,17 @@ function workloadKey(workload: WorkloadRef, ip: Ip): string {
   return `${familyOf(ip)} ${workloadIdText(workload)}`;
 }
 
-function wishOf({ preAllocate, size }: PoolFacts): string {
-  const sized = size === undefined ? "no size" : `size ${size}`;
-  return preAllocate ? `${sized}, filled at once` : sized;
+function wishOf({ preAllocate, reserveTtl, size }: PoolFacts): string {
+  return [
+    size === undefined ? "no size" : `size ${size}`,
+    ...(preAllocate ? ["filled at once"] : []),
+    ...(reserveTtl === undefined
+      ? []
+      : [reserveTtl === "never" ? "reserved for ever" : `reserved for ${reserveTtl / 1_000} s`]),
+  ].join(", ");
+}
+
+function limitOf({ limit, namespaces }: QuotaFacts): string {
+  const where = namespaces.length === 0 ? "every namespace without another" : namespaces.join(", ");
+  return `limit ${limit} for ${where}`;
 }

@@ -8,6 +8,7 @@ import {
   anAllocation,
   aPodSubnet,
   aPool,
+  aQuota,
   cidr,
   conf7,
   ip,
@@ -50,12 +51,14 @@ const content: BackupContent = {
     place: usualConfigurationPlace,
     subnets: [aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"], vlan: 3 })],
   },
-  pools: [aPool({ name: "blue", size: 4, preAllocate: true })],
+  pools: [aPool({ name: "blue", size: 4, preAllocate: true, foreignText: '{"future":1}' })],
+  quotas: [aQuota({ name: "team-a", limit: 4, namespaces: ["web"] })],
   vipPools: [vipPool],
   records: [
     anAllocation({
       owner: podOwner({ name: "web-x", workload: aDeploymentRef() }),
       policy: "immutable",
+      foreignText: '{"metadata":{"labels":{"team":"a"}},"spec":{"future":1}}',
     }),
     anAllocation({ ip: "10.0.70.3", owner: { kind: "admin", key: "printer" }, policy: "never" }),
   ],
@@ -86,6 +89,7 @@ describe("a backup", () => {
       "GalaxyBackup",
       "ConfigMap",
       "Pool",
+      "FloatingIPQuota",
       "VIPPool",
       "FloatingIP",
       "FloatingIP",
@@ -94,10 +98,10 @@ describe("a backup", () => {
     ]);
     assert.equal(
       lines[0],
-      '{"kind":"GalaxyBackup","formatVersion":1,"createdAt":"2023-11-14T22:13:20.000Z","from":{"version":"1.2.3","mode":"kubernetes","instance":"self","role":"leader"}}',
+      '{"kind":"GalaxyBackup","formatVersion":2,"createdAt":"2023-11-14T22:13:20.000Z","from":{"version":"1.2.3","mode":"kubernetes","instance":"self","role":"leader"}}',
     );
-    assert.equal(lines.at(-1), '{"kind":"GalaxyBackupEnd","objectCount":6,"sha256":"abc"}');
-    assert.match(lines[4] ?? "", /"key":"dp_ns1_web_web-x"/);
+    assert.equal(lines.at(-1), '{"kind":"GalaxyBackupEnd","objectCount":7,"sha256":"abc"}');
+    assert.match(lines[5] ?? "", /"key":"dp_ns1_web_web-x"/);
     assert.ok(!textOf(content).includes("resourceVersion"), "versions mean nothing elsewhere");
   });
 
@@ -108,7 +112,18 @@ describe("a backup", () => {
       lines.flatMap((line) => (line.kind === "record" ? [parseFloatingIp(line.object)] : [])),
       content.records,
     );
-    assert.deepEqual(lines.at(-1), { kind: "end", objectCount: 6, sha256: "abc" });
+    assert.deepEqual(lines.at(-1), { kind: "end", objectCount: 7, sha256: "abc" });
+  });
+
+  it("of the format before this one, which had no quotas, is read", () => {
+    const older = textOf({ ...content, quotas: [] }).replace(
+      '"formatVersion":2',
+      '"formatVersion":1',
+    );
+    assert.deepEqual(
+      read(older).map(({ kind }) => kind),
+      ["header", "configuration", "pool", "vip pool", "record", "record", "vip", "end"],
+    );
   });
 
   it("is the same from what kubectl shows of the same objects", () => {
@@ -122,7 +137,7 @@ describe("a backup", () => {
   });
 
   it("of a newer format, and what is none, is refused with the next step", () => {
-    const newer = textOf(content).replace('"formatVersion":1', '"formatVersion":7');
+    const newer = textOf(content).replace('"formatVersion":2', '"formatVersion":7');
     assert.match(
       problemOf(newer),
       /format 7, made by galaxy-ipam 1\.2\.3; .* use galaxyctl 1\.2\.3/,
@@ -132,9 +147,11 @@ describe("a backup", () => {
     assert.match([...readBackup([])].map((line) => JSON.stringify(line)).join(), /it is empty/);
     const strange = textOf(content).replace('"kind":"Pool"', '"kind":"Lake"');
     assert.match(problemOf(strange), /line 3 has the kind "Lake".* use a newer one/);
+    const touched = textOf(content).replace('"abc"}', '"abc" }');
+    assert.match(problemOf(touched), /line 9: the last line was changed/);
     const noAddress = textOf(content).replace('"name":"10.0.70.2"', '"name":"web"');
-    assert.match(problemOf(noAddress), /line 5: the name "web" is no address/);
-    assert.match(problemOf(`${textOf(content)}{}\n`), /line 9 stands behind the last one/);
+    assert.match(problemOf(noAddress), /line 6: the name "web" is no address/);
+    assert.match(problemOf(`${textOf(content)}{}\n`), /line 10 stands behind the last one/);
   });
 
   it("that was cut anywhere, or lost lines, is no backup any more", () => {

@@ -3,6 +3,7 @@
 
 import type { Allocation } from "../core/allocation.ts";
 import type { PoolFacts } from "../core/facts.ts";
+import type { QuotaFacts } from "../core/quota.ts";
 import type { PodSubnet } from "../core/subnets.ts";
 import type { VipRecord } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
@@ -10,10 +11,11 @@ import { formatFloatingIp, formatPool, parseFloatingIp, parsePool } from "./crd.
 import { formatFloatingIpConfig, parseFloatingIpConfig } from "./floatingip-config.ts";
 import type { JsonObject } from "./json-value.ts";
 import { asObject, formatTime, parseTimeMs, quoteValue, textAt, valueAt } from "./json-value.ts";
+import { formatQuota, parseQuota } from "./quota.ts";
 import { formatFloatingVip, formatVipPool, parseVipPool } from "./vip-objects.ts";
 
-/** The format that this program writes, and the newest that it reads. */
-const formatVersion = 1;
+/** The format that this program writes, and the newest that it reads; it reads all before. 1: without quotas. */
+const formatVersion = 2;
 
 const headerKind = "GalaxyBackup";
 const endKind = "GalaxyBackupEnd";
@@ -51,6 +53,7 @@ export type BackupContent = {
     | { readonly place: ConfigurationPlace; readonly subnets: readonly PodSubnet[] }
     | undefined;
   readonly pools: readonly PoolFacts[];
+  readonly quotas: readonly QuotaFacts[];
   readonly vipPools: readonly VipPool[];
   readonly records: readonly Allocation[];
   /** Who holds which virtual address: for people. It is decided anew by claims and never restored. */
@@ -61,7 +64,7 @@ export type BackupContent = {
 export type BackupLine =
   | { readonly kind: "header"; readonly header: BackupHeader }
   | { readonly kind: "configuration" | "vip pool" | "vip"; readonly object: JsonObject }
-  | { readonly kind: "pool"; readonly object: JsonObject }
+  | { readonly kind: "pool" | "quota"; readonly object: JsonObject }
   | { readonly kind: "record"; readonly object: JsonObject }
   | { readonly kind: "end"; readonly objectCount: number; readonly sha256: string }
   /** Why nothing of the file may be used: which line, what is wrong, and the next step. */
@@ -79,7 +82,7 @@ export function formatBackupHeader({ createdAtMs, from }: BackupHeader): string 
 
 /** The texts of the objects, each with its end, in an order that depends on nothing but what they say. */
 export function* formatBackupObjects(content: BackupContent): Generator<string> {
-  const { configuration, pools, records, vipPools, vips } = content;
+  const { configuration, pools, quotas, records, vipPools, vips } = content;
   if (configuration !== undefined) {
     const { namespace, name, key } = configuration.place;
     yield lineOf({
@@ -90,6 +93,7 @@ export function* formatBackupObjects(content: BackupContent): Generator<string> 
     });
   }
   for (const pool of pools) yield lineOf(formatPool(pool));
+  for (const quota of quotas) yield lineOf(formatQuota(quota));
   for (const pool of vipPools) yield lineOf(formatVipPool(pool));
   for (const record of records) yield lineOf(formatFloatingIp(record));
   for (const vip of vips) yield lineOf(formatFloatingVip({ ...vip, version: "" }));
@@ -160,7 +164,7 @@ function readHeader(text: string): BackupLine {
     );
   }
   const createdAtMs = parseTimeMs(valueAt(json, "createdAt"));
-  if (version !== formatVersion || createdAtMs === undefined) {
+  if (typeof version !== "number" || version < 1 || createdAtMs === undefined) {
     return problem(
       `its first line says format ${quoteValue(version)} of ${quoteValue(valueAt(json, "createdAt"))}; ${damaged}`,
     );
@@ -188,15 +192,23 @@ function readLine(text: string, number: number): BackupLine {
   switch (kind) {
     case endKind: {
       const { objectCount, sha256 } = object;
-      return typeof objectCount === "number" && typeof sha256 === "string"
+      if (typeof objectCount !== "number" || typeof sha256 !== "string") {
+        return wrong("the last line lacks objectCount or sha256");
+      }
+      // The checksum is not of its own line: that has to be what was written, to the letter.
+      return formatBackupEnd({ objectCount, sha256 }) === `${text}\n`
         ? { kind: "end", objectCount, sha256 }
-        : wrong("the last line lacks objectCount or sha256");
+        : wrong("the last line was changed");
     }
     case "ConfigMap":
       return { kind: "configuration", object };
     case "Pool": {
       const parsed = parsePool(object);
       return parsed.kind === "pool" ? { kind: "pool", object } : wrong(parsed.problem);
+    }
+    case "FloatingIPQuota": {
+      const parsed = parseQuota(object);
+      return parsed.kind === "quota" ? { kind: "quota", object } : wrong(parsed.problem);
     }
     case "FloatingIP":
       return parseFloatingIp(object) === undefined
@@ -230,12 +242,13 @@ export type ObjectsContent =
   | { readonly kind: "content"; readonly content: BackupContent; readonly ignoredCount: number }
   | { readonly kind: "problem"; readonly problem: string };
 
-/** Reads objects of the API server: FloatingIPs, Pools, VIPPools and the ConfigMap; others are counted and left out. */
+/** Reads objects of the API server: FloatingIPs, Pools, FloatingIPQuotas, VIPPools and the ConfigMap; others are counted and left out. */
 export function readClusterObjects(
   objects: Iterable<unknown>,
   place: ConfigurationPlace,
 ): ObjectsContent {
   const pools: PoolFacts[] = [];
+  const quotas: QuotaFacts[] = [];
   const vipPools: VipPool[] = [];
   const records: Allocation[] = [];
   let configuration: BackupContent["configuration"];
@@ -253,6 +266,10 @@ export function readClusterObjects(
       const parsed = parsePool(object);
       if (parsed.kind === "problem") return problem(`${parsed.problem}; correct it first`);
       pools.push(parsed.pool);
+    } else if (kind === "FloatingIPQuota") {
+      const parsed = parseQuota(object);
+      if (parsed.kind === "problem") return problem(`${parsed.problem}; correct it first`);
+      quotas.push(parsed.quota);
     } else if (kind === "VIPPool") {
       const parsed = parseVipPool(object);
       if (parsed.kind === "problems") return problem(parsed.problems.join("; "));
@@ -268,7 +285,7 @@ export function readClusterObjects(
   }
   return {
     kind: "content",
-    content: { configuration, pools, vipPools, records, vips: [] },
+    content: { configuration, pools, quotas, vipPools, records, vips: [] },
     ignoredCount,
   };
 }

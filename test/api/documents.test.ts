@@ -248,5 +248,6 @@ const operations = [
   "GET /v1/backup",
   "POST /v1/restore",
   "POST /v1/restore/pools",
+  "POST /v1/restore/quotas",
   "GET /v1/status",
 ];

@@ -41,6 +41,7 @@ describe("backup and restore", { skip }, () => {
   let saved: readonly FloatingIp[];
   let savedPods: readonly Pod[];
   const db = { name: "db", namespace: "default" };
+  const printer = { name: "10.49.70.20" };
 
   before(async () => {
     proxy = await startFaultyApiProxy();
@@ -95,17 +96,24 @@ describe("backup and restore", { skip }, () => {
     await api.scale(statefulSets, db, 1);
     savedPods = [...(await cluster.readyPods("web", 2)), ...(await cluster.readyPods("db", 1))];
     await succeeds("ip", "reserve", "10.49.70.20", "--reason", "printer");
+    await succeeds("quota", "set", "gold", "--limit", "50", "--for", "default");
+    // As a newer release, or somebody with a label of their own, would leave it.
+    const foreign = { metadata: { labels: { team: "print" } }, spec: { future: { a: 1 } } };
+    await api.patch(floatingIps, printer, foreign);
     saved = await waitUntil("two reservations of db, three of the pool", records, (all) => {
       const ofKey = (start: string) => all.filter(({ spec }) => spec.key.startsWith(start));
       const free = ofKey("sts_default_db_").filter(({ spec }) => spec.attribute?.includes('""'));
       return free.length === 2 && ofKey("pool__blue_").length === 3;
     });
-    assert.match(await succeeds("backup", file), /9 records, 1 Pool, the configuration, as of/);
+    assert.match(
+      await succeeds("backup", file),
+      /9 records, 1 Pool, 1 FloatingIPQuota, the configuration, as of/,
+    );
     const again = join(folder, "again.jsonl");
     await succeeds("backup", again);
     const objectsOf = (name: string) => readFileSync(name, "utf8").split("\n").slice(1, -2);
     assert.deepEqual(objectsOf(again), objectsOf(file));
-    assert.match(await succeeds("restore", file, "--dry-run"), /0 would be restored, 10 there/);
+    assert.match(await succeeds("restore", file, "--dry-run"), /0 would be restored, 11 there/);
   });
 
   test("all definitions and records deleted, and the restore killed half way: a second one ends it", async () => {
@@ -113,7 +121,7 @@ describe("backup and restore", { skip }, () => {
     await cluster.plane.stopScheduler();
     await cluster.restartIpam("SIGTERM", {
       meanwhile: async () => {
-        for (const plural of ["floatingips", "pools"]) {
+        for (const plural of ["floatingips", "pools", "floatingipquotas"]) {
           const at = { name: `${plural}.galaxy.k8s.io` };
           await api.delete(customResourceDefinitions, at);
           await api.waitForGone(customResourceDefinitions, at);
@@ -122,7 +130,7 @@ describe("backup and restore", { skip }, () => {
     });
     const lost = await records();
     assert.equal(lost.length, 3, "those of living pods are made again by themselves");
-    assert.match(await succeeds("restore", file, "--dry-run"), /7 would be restored, 3 there/);
+    assert.match(await succeeds("restore", file, "--dry-run"), /8 would be restored, 3 there/);
     assert.equal((await records()).length, 3);
     let writes = 0;
     const held = proxy.break(
@@ -149,7 +157,11 @@ describe("backup and restore", { skip }, () => {
     );
     assert.match(await succeeds("check"), /everything agrees/);
     await podsAreUntouched();
-    assert.match(await succeeds("restore", file, "--yes"), /0 restored, 10 there already/);
+    assert.match(await succeeds("restore", file, "--yes"), /0 restored, 11 there already/);
+    const record = await api.get(floatingIps, printer);
+    const spec = record?.spec as unknown as Record<string, unknown> | undefined;
+    assert.deepEqual([record?.metadata.labels?.["team"], spec?.["future"]], ["print", { a: 1 }]);
+    assert.match(await succeeds("quota", "list"), /default +gold +50/);
   });
 
   test("what was kept goes to whom it was kept for, and to nobody else", async () => {

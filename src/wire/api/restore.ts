@@ -1,4 +1,5 @@
-// GET /v1/backup: everything that the program keeps, as lines (wire/backup.ts). POST /v1/restore and /v1/restore/pools: entering parts of it again.
+// GET /v1/backup: everything that the program keeps, as lines (wire/backup.ts). POST /v1/restore, /v1/restore/pools and
+// /v1/restore/quotas: entering parts of it again.
 
 import type { Static } from "typebox";
 import { Type } from "typebox";
@@ -100,6 +101,34 @@ export const restorePools = endpoint({
       dryRun,
     },
     { title: "api.RestorePoolsReq", additionalProperties: false },
+  ),
+  answers: restoreAnswer,
+});
+
+/** Makes FloatingIPQuotas of a backup. */
+export const restoreQuotas = endpoint({
+  id: "restoreQuotas",
+  method: "POST",
+  path: "/v1/restore/quotas",
+  topic: "backup",
+  summary: "Make FloatingIPQuotas of a backup that are missing",
+  access: { verb: "create", resource: "floatingipquotas" },
+  changes: true,
+  body: Type.Object(
+    {
+      quotas: Type.Array(
+        Type.Object(
+          {
+            kind: Type.Literal("FloatingIPQuota"),
+            metadata: Type.Object({ name: Type.String({ maxLength: 253 }) }),
+          },
+          { title: "api.BackedUpQuota", description: "a FloatingIPQuota object" },
+        ),
+        { maxItems: 5_000 },
+      ),
+      dryRun,
+    },
+    { title: "api.RestoreQuotasReq", additionalProperties: false },
   ),
   answers: restoreAnswer,
 });

@@ -1,4 +1,4 @@
-// GET /v1/backup: everything that is kept, as a stream of lines. POST /v1/restore and /v1/restore/pools: entering parts of it again.
+// GET /v1/backup: everything that is kept, as a stream of lines. POST /v1/restore, /v1/restore/pools and /v1/restore/quotas: entering parts of it again.
 
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
@@ -8,16 +8,18 @@ import type { FastifyReply } from "fastify";
 import type { Allocation } from "../../../core/allocation.ts";
 import type { PoolFacts } from "../../../core/facts.ts";
 import { compareIps } from "../../../core/ip.ts";
+import type { QuotaFacts } from "../../../core/quota.ts";
 import type { VipRecord } from "../../../core/vip.ts";
 import type { VipPool } from "../../../core/vip-holder.ts";
 import type { IpamService } from "../../../ipam/ipam-service.ts";
 import type { RestoreOutcome } from "../../../ipam/restore.ts";
 import type { RestoreResult } from "../../../wire/api/restore.ts";
-import { getBackup, restoreIps, restorePools } from "../../../wire/api/restore.ts";
+import { getBackup, restoreIps, restorePools, restoreQuotas } from "../../../wire/api/restore.ts";
 import type { ConfigurationPlace } from "../../../wire/backup.ts";
 import { formatBackupEnd, formatBackupHeader, formatBackupObjects } from "../../../wire/backup.ts";
 import { parseFloatingIp, parsePool } from "../../../wire/crd.ts";
 import { parseTimeMs, quoteValue } from "../../../wire/json-value.ts";
+import { parseQuota } from "../../../wire/quota.ts";
 import type { ProblemAnswer, Route } from "./route.ts";
 import { problem, route } from "./route.ts";
 import type { ProcessFacts } from "./status-routes.ts";
@@ -82,6 +84,21 @@ export function backupRoutes(parts: BackupParts): readonly Route[] {
         outcomes,
       );
     }),
+    route(restoreQuotas, async ({ body }) => {
+      const quotas: QuotaFacts[] = [];
+      for (const [index, object] of body.quotas.entries()) {
+        const parsed = parseQuota(object);
+        if (parsed.kind === "problem") {
+          return problem(400, parsed.problem, { field: `quotas[${index}]` });
+        }
+        quotas.push(parsed.quota);
+      }
+      const outcomes = await restore.quotas(quotas, { isDryRun: body.dryRun ?? false });
+      return answerOf(
+        quotas.map(({ name }) => name),
+        outcomes,
+      );
+    }),
   ];
 }
 
@@ -103,10 +120,11 @@ function answerOf(names: readonly string[], outcomes: readonly RestoreOutcome[])
 /** What is sent is of one moment, however long sending takes: the snapshot is made before anything leaves. */
 async function sendBackup(parts: BackupParts, reply: FastifyReply): Promise<FastifyReply> {
   const { place, process, service, vipPools, vips } = parts;
-  const { atMs, isLeader, pools, records, subnets } = service.backup.snapshot();
+  const { atMs, isLeader, pools, quotas, records, subnets } = service.backup.snapshot();
   const content = {
     configuration: { place, subnets },
     pools,
+    quotas,
     vipPools: [...vipPools()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     records,
     vips: [...vips()].sort((a, b) => compareIps(a.ip, b.ip)),
