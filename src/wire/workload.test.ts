@@ -113,6 +113,26 @@ test("the reason gives the figures and what to set", () => {
   );
 });
 
+test("that the webhook did not mend what asks for it is said, with where to look", () => {
+  const asking = (fix: string) =>
+    present(
+      parseDeployment({
+        metadata: {
+          namespace: "ns1",
+          name: "web",
+          uid: "u",
+          annotations: { "galaxy.k8s.io/fix-rollout": fix },
+        },
+        spec: { replicas: 3 },
+      }),
+    ).rolloutDeadlock ?? "";
+  assert.match(
+    asking("true"),
+    /surge-ips: "1"; its annotation galaxy\.k8s\.io\/fix-rollout asks galaxy-webhook for that, .*get deployment galaxy-webhook\), then apply the Deployment again$/,
+  );
+  assert.match(asking("false"), /surge-ips: "1"$/);
+});
+
 test("a Deployment has addresses for rolling updates, and then does not wait for ever", () => {
   const withSurge = (surge: string) =>
     parseDeployment({

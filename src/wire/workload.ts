@@ -1,6 +1,7 @@
 // Deployments, StatefulSets, ReplicaSets, CustomResourceDefinitions and scalable custom workloads of the Kubernetes API -> facts.
 // Hand-written: each needs a handful of fields with the API's defaults. Whether an object is gone is not said here.
 
+import { fixRolloutAnnotation } from "../core/decide-admission.ts";
 import type { ControllerRef, WorkloadState } from "../core/facts.ts";
 import { reserveTtlAnnotation, surgeAnnotation } from "./established-names.ts";
 import { asList, textAt, valueAt } from "./json-value.ts";
@@ -115,7 +116,12 @@ function rolloutDeadlockOf(json: unknown, replicas: number, name: string): strin
   const rounding = unavailable.text.endsWith("%")
     ? ` of ${replicas} replicas rounds down to 0`
     : "";
-  return `a rolling update of Deployment ${name} waits for ever: maxUnavailable ${unavailable.text}${rounding}, so no old pod goes before a new one is ready, while the new one (maxSurge ${surge.text}) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1, or give its pod template the annotation ${surgeAnnotation}: "1"`;
+  // API servers go on without a webhook that they do not reach, and say nothing: here it shows.
+  const unmended =
+    textAt(json, "metadata", "annotations", fixRolloutAnnotation) === "true"
+      ? `; its annotation ${fixRolloutAnnotation} asks galaxy-webhook for that, which did not hear of the last change: see whether it runs (kubectl -n kube-system get deployment galaxy-webhook), then apply the Deployment again`
+      : "";
+  return `a rolling update of Deployment ${name} waits for ever: maxUnavailable ${unavailable.text}${rounding}, so no old pod goes before a new one is ready, while the new one (maxSurge ${surge.text}) waits for the address of an old one; set spec.strategy.rollingUpdate to maxSurge: 0 and maxUnavailable: 1, or give its pod template the annotation ${surgeAnnotation}: "1"${unmended}`;
 }
 
 /** An int-or-percent with the API's default of 25%; `value` is not rounded yet. */

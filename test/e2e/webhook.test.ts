@@ -250,24 +250,122 @@ describe("galaxy-webhook on a real API server", { skip }, () => {
     });
   });
 
-  test("without a permission it names the permission and the role", async () => {
-    const clusterRole = {
-      apiVersion: "rbac.authorization.k8s.io/v1",
-      kind: "ClusterRole",
-      plural: "clusterroles",
-      namespaced: false,
-    };
-    await plane.api.delete(clusterRole, { name: "galaxy-webhook" });
-    const program = await startWebhook(await freePort());
-    await until("the program to say what it may not", async () =>
-      logLinesOf(program.logFile).some((line) =>
-        /read ValidatingWebhookConfiguration galaxy-webhook: .*grant it in the program's ClusterRole/.test(
-          String(line["reason"]),
+  for (const { kind, verb, resource } of grants()) {
+    test(`without the right to ${verb} ${resource} it says so and runs on, and goes on when its ${kind} has it again`, async () => {
+      const disturb = disturbances[`${verb} ${resource}`];
+      assert.ok(disturb !== undefined, `nothing here needs ${verb} on ${resource}`);
+      const at = kind === "Role" ? shared : { name: shared.name };
+      const role = await plane.api.get(roleKinds[kind], at);
+      assert.ok(role !== undefined);
+      await plane.api.patch(roleKinds[kind], at, {
+        rules: role.rules.flatMap((rule) => {
+          if (!rule.resources.includes(resource)) return [rule];
+          const others = rule.resources.filter((one) => one !== resource);
+          const verbs = rule.verbs.filter((one) => one !== verb);
+          return [
+            ...(others.length === 0 ? [] : [{ ...rule, resources: others }]),
+            ...(verbs.length === 0 ? [] : [{ ...rule, resources: [resource], verbs }]),
+          ];
+        }),
+      });
+      await disturb();
+      const { text } = await waitUntil(
+        "health to name what it may not",
+        healthOfFirst,
+        (seen) => seen.status === 503 && seen.text.includes(`cannot ${verb}`),
+      );
+      assert.match(
+        text,
+        new RegExp(
+          `"${user}" cannot ${verb} resource "${resource}" .*; grant it in the program's ClusterRole or Role`,
         ),
-      ),
+      );
+      assert.doesNotMatch(text.trim(), /\n/);
+      await plane.api.patch(roleKinds[kind], at, { rules: role.rules });
+      await until("health to be good again", async () => (await healthOfFirst()).status === 200);
+    });
+  }
+
+  const healthOfFirst = () =>
+    new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
+      const call = request(
+        {
+          host: "127.0.0.1",
+          port: ports[0],
+          path: "/healthy",
+          agent: false,
+          rejectUnauthorized: false,
+        },
+        (answer) => {
+          let text = "";
+          answer.setEncoding("utf8").on("data", (piece: string) => {
+            text += piece;
+          });
+          answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text }));
+        },
+      );
+      call.once("error", reject);
+      call.end();
+    });
+
+  /** What makes the program use a right; every rule of its roles has to be here. */
+  const disturbances: Readonly<Record<string, () => Promise<unknown>>> = {
+    "create secrets": () => plane.api.delete(secrets, shared),
+    "get secrets": async () => {},
+    "update secrets": () => plane.api.patch(secrets, shared, { data: { "tls.crt": "" } }),
+    "get validatingwebhookconfigurations": async () => {},
+    "get mutatingwebhookconfigurations": async () => {},
+    "patch validatingwebhookconfigurations": () => distrust(configurations),
+    "patch mutatingwebhookconfigurations": () =>
+      distrust({
+        ...configurations,
+        kind: "MutatingWebhookConfiguration",
+        plural: "mutatingwebhookconfigurations",
+      }),
+  };
+
+  /** API servers are told to trust nobody. */
+  async function distrust(kind: Kind<Configuration>): Promise<void> {
+    const { webhooks = [] } = (await plane.api.get(kind, { name: shared.name })) ?? {};
+    await plane.api.patch(
+      kind,
+      { name: shared.name },
+      {
+        webhooks: webhooks.map((webhook) => {
+          const { caBundle: _trusted, ...clientConfig } = webhook.clientConfig;
+          return { ...webhook, clientConfig };
+        }),
+      },
     );
-  });
+  }
 });
+
+type Role = KubeObject & {
+  readonly rules: readonly { readonly resources: string[]; readonly verbs: string[] }[];
+};
+const rbac = "rbac.authorization.k8s.io/v1";
+const roleKinds: Readonly<Record<"Role" | "ClusterRole", Kind<Role>>> = {
+  Role: { apiVersion: rbac, kind: "Role", plural: "roles", namespaced: true },
+  ClusterRole: { apiVersion: rbac, kind: "ClusterRole", plural: "clusterroles", namespaced: false },
+};
+
+/** What the roles of the component grant, one verb on one resource each. */
+function grants(): readonly {
+  readonly kind: "Role" | "ClusterRole";
+  readonly verb: string;
+  readonly resource: string;
+}[] {
+  const text = readFileSync(join(root, "deploy/components/webhook/roles.yaml"), "utf8");
+  return parseAllDocuments(text)
+    .map((document) => document.toJS() as Role)
+    .flatMap(({ kind, rules }) =>
+      kind === "Role" || kind === "ClusterRole"
+        ? rules.flatMap(({ resources, verbs }) =>
+            resources.flatMap((resource) => verbs.map((verb) => ({ kind, verb, resource }))),
+          )
+        : [],
+    );
+}
 
 function specOf(manifest: object): object {
   return (manifest as { readonly spec: object }).spec;
