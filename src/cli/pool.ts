@@ -1,6 +1,7 @@
-// `galaxyctl pool list`, `pool create` and `pool delete`: named groups of addresses.
+// `galaxyctl pool list`, `pool create`, `pool update` and `pool delete`: named groups of addresses.
 
 import type { deletePool, listPools, PoolUsage, putPool } from "../wire/api/pool.ts";
+import { parseReserveTtl } from "../wire/reserve-ttl.ts";
 import type { ApiClient } from "./api-client.ts";
 import type { CommandContext } from "./command-context.ts";
 import type { ExitCode } from "./command-problem.ts";
@@ -23,6 +24,7 @@ const columns: Columns<PoolUsage> = {
       align: "right",
       color: ({ missing }) => (missing > 0 ? "red" : undefined),
     },
+    { title: "RESERVE TTL", text: ({ reserveTTL }) => reserveTTL },
     { title: "PROBLEM", text: ({ problem }) => problem, color: () => "yellow" },
   ],
   wide: [{ title: "NAMESPACE", text: ({ namespace }) => namespace }],
@@ -59,24 +61,97 @@ async function readPools(client: ApiClient): Promise<readonly PoolUsage[]> {
   return body.pools;
 }
 
-/** Creates a pool or changes one; ends with `refused` when not all addresses could be pre-allocated. */
+/** Options of `pool create` and `pool update`. */
+export type PoolFlags = {
+  readonly size?: number;
+  readonly preAllocate?: boolean;
+  readonly reserveTtl?: string;
+  readonly dryRun?: boolean;
+};
+
+/** Creates a pool, or sets size and pre-allocation of one that is there; ends with `refused` when not all addresses could be pre-allocated. */
 export async function poolCreate(
   context: CommandContext,
   name: string,
-  options: { readonly size?: number; readonly preAllocate?: boolean; readonly dryRun?: boolean },
+  flags: PoolFlags,
 ): Promise<ExitCode> {
-  const { size, preAllocate } = options;
+  const { preAllocate = false, reserveTtl, size } = flags;
   const client = await context.connect();
-  if (preAllocate === true && size === undefined) {
+  const before = flags.dryRun === true ? await readPool(client, name) : undefined;
+  return await writePool(
+    context,
+    client,
+    { name, size, preAllocate, reserveTtl },
+    flags.dryRun === true ? { before } : undefined,
+  );
+}
+
+/** Changes what is named of a pool that is there, as {@link poolCreate} ends. */
+export async function poolUpdate(
+  context: CommandContext,
+  name: string,
+  flags: PoolFlags,
+): Promise<ExitCode> {
+  if ([flags.size, flags.preAllocate, flags.reserveTtl].every((given) => given === undefined)) {
+    throw new CommandProblem(
+      exitCodes.usage,
+      `pool ${name}: nothing says what to change; name --size, --pre-allocate, --no-pre-allocate or --reserve-ttl`,
+    );
+  }
+  const client = await context.connect();
+  const before = await readPool(client, name);
+  if (before?.namespace === undefined) {
+    throw new CommandProblem(
+      exitCodes.notFound,
+      `pool ${name}: there is no Pool of this name; make one with galaxyctl pool create ${name}`,
+    );
+  }
+  const { preAllocate = before.preAllocateIP, size = before.size } = flags;
+  const reserveTtl = flags.reserveTtl === "none" ? "" : flags.reserveTtl;
+  return await writePool(
+    context,
+    client,
+    { name, size, preAllocate, reserveTtl },
+    flags.dryRun === true ? { before } : undefined,
+  );
+}
+
+/** A pool as it is to be. */
+type WantedPool = {
+  readonly name: string;
+  readonly size: number | undefined;
+  readonly preAllocate: boolean;
+  /** Empty: none any more; undefined: as it is. */
+  readonly reserveTtl: string | undefined;
+};
+
+/** @param dryRun what is there now, when nothing is to be changed */
+async function writePool(
+  context: CommandContext,
+  client: ApiClient,
+  { name, preAllocate, reserveTtl, size }: WantedPool,
+  dryRun: { readonly before: PoolUsage | undefined } | undefined,
+): Promise<ExitCode> {
+  if (preAllocate && size === undefined) {
     throw new CommandProblem(
       exitCodes.usage,
       `pool ${name}: --pre-allocate needs --size N, the number of addresses to take now`,
     );
   }
-  if (options.dryRun === true) {
-    const before = (await readPools(client)).find((pool) => pool.name === name);
+  const ttlProblem = parseReserveTtl(reserveTtl, `pool ${name}: --reserve-ttl`, "");
+  if (typeof ttlProblem === "object") {
+    throw new CommandProblem(exitCodes.usage, ttlProblem.problem);
+  }
+  const ttlText =
+    reserveTtl === undefined
+      ? ""
+      : reserveTtl === ""
+        ? "; it has no reserve TTL any more"
+        : `; reserve TTL ${reserveTtl}`;
+  if (dryRun !== undefined) {
+    const { before } = dryRun;
     const was = before === undefined ? "created" : `changed from size ${before.size ?? "grows"}`;
-    const outcome = `would be ${was}${size === undefined ? "" : ` with size ${size}`}`;
+    const outcome = `would be ${was}${size === undefined ? "" : ` with size ${size}`}${ttlText}`;
     await writeObject(
       context.terminal,
       context.options.output,
@@ -91,7 +166,8 @@ export async function poolCreate(
     body: {
       name,
       ...(size === undefined ? {} : { size }),
-      ...(preAllocate === true ? { preAllocateIP: true } : {}),
+      ...(preAllocate ? { preAllocateIP: true } : {}),
+      ...(reserveTtl === undefined ? {} : { reserveTTL: reserveTtl }),
     },
     about: `pool ${name}`,
   });
@@ -104,10 +180,14 @@ export async function poolCreate(
   };
   await writeObject(context.terminal, context.options.output, answer, () =>
     isShort
-      ? `pool ${name}: ${body.message}: it has ${body.realPoolSize} of ${size ?? 0} addresses; free some or extend ips, the rest follows\n`
-      : `pool ${name} is set${size === undefined ? "" : ` to size ${size}`}; it has ${body.realPoolSize} addresses\n`,
+      ? `pool ${name}: ${body.message}: it has ${body.realPoolSize} of ${size ?? 0} addresses; free some or extend ips, the rest follows${ttlText}\n`
+      : `pool ${name} is set${size === undefined ? "" : ` to size ${size}`}; it has ${body.realPoolSize} addresses${ttlText}\n`,
   );
   return isShort ? exitCodes.refused : exitCodes.done;
+}
+
+async function readPool(client: ApiClient, name: string): Promise<PoolUsage | undefined> {
+  return (await readPools(client)).find((pool) => pool.name === name);
 }
 
 /** Deletes a pool. Its addresses stay unless `release` asks for those that no pod has. */
@@ -118,7 +198,7 @@ export async function poolDelete(
 ): Promise<ExitCode> {
   const { terminal } = context;
   const client = await context.connect();
-  const pool = (await readPools(client)).find((candidate) => candidate.name === name);
+  const pool = await readPool(client, name);
   const free = pool === undefined ? 0 : pool.allocated - pool.used;
   const what =
     options.release === true

@@ -6,6 +6,7 @@ import type { CommandContext } from "./command-context.ts";
 import type { ExitCode } from "./command-problem.ts";
 import type { IpListOptions } from "./ip-list.ts";
 import { outputFormats } from "./output.ts";
+import type { PoolFlags } from "./pool.ts";
 
 /** Runs the action of a command in its surroundings. */
 export type RunAction = (
@@ -274,6 +275,9 @@ function withFilters(command: Command): Command {
     .option("--subnet <cidr>", "inside this block");
 }
 
+const reserveTtlHelp =
+  "how long an address of it may be reserved without a pod, like 168h, or never";
+
 function addPoolCommands(program: Command, run: RunAction): void {
   const pool = program.command("pool").description("named groups of addresses");
   pool
@@ -285,20 +289,26 @@ function addPoolCommands(program: Command, run: RunAction): void {
     );
   pool
     .command("create")
-    .description("create a pool, or change the size of one")
+    .description("create a pool, or set size and pre-allocation of one that is there")
     .argument("<name>", "name of the pool")
     .option("--size <count>", "most addresses that it may have", natural)
     .option("--pre-allocate", "take as many addresses now")
+    .option("--reserve-ttl <duration>", reserveTtlHelp)
     .option("--dry-run", "say what would happen and change nothing")
-    .action(
-      (
-        name: string,
-        flags: { size?: number; preAllocate?: boolean; dryRun?: boolean },
-        command: Command,
-      ) =>
-        run(command, async (context) =>
-          (await import("./pool.ts")).poolCreate(context, name, flags),
-        ),
+    .action((name: string, flags: PoolFlags, command: Command) =>
+      run(command, async (context) => (await import("./pool.ts")).poolCreate(context, name, flags)),
+    );
+  pool
+    .command("update")
+    .description("change what is named of a pool that is there; the rest stays")
+    .argument("<name>", "name of the pool")
+    .option("--size <count>", "most addresses that it may have", natural)
+    .option("--pre-allocate", "take as many addresses now")
+    .option("--no-pre-allocate", "take addresses only when pods need them")
+    .option("--reserve-ttl <duration>", `${reserveTtlHelp}; none removes it`)
+    .option("--dry-run", "say what would happen and change nothing")
+    .action((name: string, flags: PoolFlags, command: Command) =>
+      run(command, async (context) => (await import("./pool.ts")).poolUpdate(context, name, flags)),
     );
   pool
     .command("delete")
@@ -334,10 +344,18 @@ function addQuotaCommands(program: Command, run: RunAction): void {
     .requiredOption("--limit <count>", "most addresses of one namespace", natural)
     .option(
       "--for <namespace...>",
-      "namespaces with this limit, each for itself; else every one that no other quota names",
+      "namespaces with this limit, each for itself; else those that it has, of a new one all",
     )
-    .action((name: string, flags: { limit: number; for?: string[] }, command: Command) =>
-      run(command, async (context) => (await import("./quota.ts")).quotaSet(context, name, flags)),
+    .option("--for-all", "every namespace that no other quota names")
+    .action(
+      (
+        name: string,
+        flags: { limit: number; for?: string[]; forAll?: boolean },
+        command: Command,
+      ) =>
+        run(command, async (context) =>
+          (await import("./quota.ts")).quotaSet(context, name, flags),
+        ),
     );
   quota
     .command("delete")

@@ -3,7 +3,7 @@
 import type { deleteQuota, listQuotas, putQuota, QuotaUseAnswer } from "../wire/api/quota.ts";
 import type { CommandContext } from "./command-context.ts";
 import type { ExitCode } from "./command-problem.ts";
-import { exitCodes } from "./command-problem.ts";
+import { CommandProblem, exitCodes } from "./command-problem.ts";
 import { isConfirmed } from "./confirm.ts";
 import type { Columns } from "./output.ts";
 import { writeList, writeObject } from "./output.ts";
@@ -49,14 +49,24 @@ export async function quotaList(context: CommandContext): Promise<ExitCode> {
 export async function quotaSet(
   context: CommandContext,
   name: string,
-  flags: { readonly limit: number; readonly for?: readonly string[] },
+  flags: { readonly limit: number; readonly for?: readonly string[]; readonly forAll?: boolean },
 ): Promise<ExitCode> {
+  if (flags.for !== undefined && flags.forAll === true) {
+    throw new CommandProblem(
+      exitCodes.usage,
+      `quota ${name}: --for and --for-all at once; name namespaces, or all that no other quota names`,
+    );
+  }
+  const namespaces = flags.forAll === true ? [] : flags.for;
   const client = await context.connect();
   const { body } = await client.call<typeof putQuota>({
     method: "PUT",
     path: "/v1/quota/{name}",
     params: { name },
-    body: { limit: flags.limit, namespaces: [...(flags.for ?? [])] },
+    body: {
+      limit: flags.limit,
+      ...(namespaces === undefined ? {} : { namespaces: [...namespaces] }),
+    },
     about: `quota ${name}`,
   });
   const who =

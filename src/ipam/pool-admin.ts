@@ -3,6 +3,7 @@
 import { isBound } from "../core/allocation.ts";
 import { poolHomeNamespace, poolInForce } from "../core/decide-pool.ts";
 import type { PoolFacts } from "../core/facts.ts";
+import type { ReserveTtl } from "../core/reserve-ttl.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
@@ -24,6 +25,8 @@ export type WantedPool = {
   readonly name: string;
   readonly size: number | undefined;
   readonly preAllocate: boolean;
+  /** How long its addresses may be without a pod; `none`: nothing is said any more; undefined: as the object says it now. */
+  readonly reserveTtl?: ReserveTtl | "none" | undefined;
 };
 
 /** A pool with what it has. Without an object it is only a name that addresses carry. */
@@ -108,19 +111,11 @@ export class PoolAdmin {
     const { allocator, pools } = this.#ports;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
       const existing = this.get(wanted.name);
-      if (
-        existing !== undefined &&
-        existing.size === wanted.size &&
-        existing.preAllocate === wanted.preAllocate
-      ) {
-        return existing;
-      }
+      const isNew = { namespace: this.#namespace, uid: "", createdAtMs: 0, version: "" };
+      const written = asWanted(existing ?? isNew, wanted);
+      if (existing !== undefined && sameWish(existing, written)) return existing;
       allocator.assertLeader(`write pool ${wanted.name}`);
-      const outcome = await pools.write(
-        existing === undefined
-          ? { ...wanted, namespace: this.#namespace, uid: "", createdAtMs: 0, version: "" }
-          : { ...existing, size: wanted.size, preAllocate: wanted.preAllocate },
-      );
+      const outcome = await pools.write(written);
       if (outcome.kind === "written") return outcome.pool;
       await this.#pause();
     }
@@ -202,6 +197,23 @@ export class PoolAdmin {
   }
 }
 
+/** A pool with what an operator wants of it; the rest stays. */
+function asWanted(
+  pool: Omit<PoolFacts, "name" | "size" | "preAllocate">,
+  { name, preAllocate, reserveTtl, size }: WantedPool,
+): PoolFacts {
+  const changed = { ...pool, name, preAllocate, size };
+  if (reserveTtl === undefined) return changed;
+  const { reserveTtl: _, reserveTtlProblem: __, ...bare } = changed;
+  return reserveTtl === "none" ? bare : { ...bare, reserveTtl };
+}
+
 function sameWish(a: PoolFacts, b: PoolFacts): boolean {
-  return a.uid === b.uid && a.size === b.size && a.preAllocate === b.preAllocate;
+  return (
+    a.uid === b.uid &&
+    a.size === b.size &&
+    a.preAllocate === b.preAllocate &&
+    a.reserveTtl === b.reserveTtl &&
+    a.reserveTtlProblem === b.reserveTtlProblem
+  );
 }

@@ -26,7 +26,16 @@ export type NamespaceLook = {
 };
 
 /** A quota as an operator wants it. */
-export type WantedQuota = Pick<QuotaFacts, "name" | "namespaces" | "limit">;
+type WantedQuota = Pick<QuotaFacts, "name" | "limit"> & {
+  /** Undefined: those that the quota names now; of a new one every namespace that no other names. */
+  readonly namespaces: readonly string[] | undefined;
+};
+
+/** What became of a write. */
+type QuotaOutcome =
+  | { readonly kind: "done"; readonly quota: QuotaFacts }
+  | { readonly kind: "conflict" }
+  | { readonly kind: "unsupported" };
 
 /** Writes of one quota that another writer overtakes are made again. */
 const attempts = 5;
@@ -63,23 +72,30 @@ export class QuotaAdmin {
 
   /**
    * Creates a quota or makes an existing one as wanted. Nothing is taken from a namespace that has more.
-   * @returns `unsupported` where quotas cannot be kept; `conflict` when others keep writing it
+   * @returns the quota as it is now; `unsupported` where quotas cannot be kept; `conflict` when others keep writing it
    * @throws WorldError when the store fails
    */
-  async put(wanted: WantedQuota): Promise<"done" | "conflict" | "unsupported"> {
+  async put({ limit, name, namespaces }: WantedQuota): Promise<QuotaOutcome> {
     const { allocator, log, quotas } = this.#ports;
-    if (quotas === undefined) return "unsupported";
+    if (quotas === undefined) return { kind: "unsupported" };
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
-      const existing = quotas.all().find(({ name }) => name === wanted.name);
-      allocator.assertLeader(`write FloatingIPQuota ${wanted.name}`);
-      const outcome = await quotas.write({ uid: "", version: "", ...existing, ...wanted });
+      const existing = quotas.all().find((quota) => quota.name === name);
+      allocator.assertLeader(`write FloatingIPQuota ${name}`);
+      const outcome = await quotas.write({
+        uid: "",
+        version: "",
+        ...existing,
+        name,
+        limit,
+        namespaces: namespaces ?? existing?.namespaces ?? [],
+      });
       if (outcome.kind === "written") {
-        log.info("quota written for an operator", { quota: wanted.name, limit: wanted.limit });
-        return "done";
+        log.info("quota written for an operator", { quota: name, limit });
+        return { kind: "done", quota: outcome.quota };
       }
       await this.#pause();
     }
-    return "conflict";
+    return { kind: "conflict" };
   }
 
   /**

@@ -20,6 +20,12 @@ export type QuotaParse =
 /** The largest limit that the schema lets through. */
 export const largestQuota = 2 ** 31 - 1;
 
+/** As many namespaces as one quota may name: objects have bounds, and so does the work of each look. */
+const mostNamespaces = 1_000;
+
+/** An RFC 1123 label, of at most 63 characters. */
+const namespacePattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
 /** Reads a FloatingIPQuota. */
 export function parseQuota(json: unknown): QuotaParse {
   const name = textAt(json, "metadata", "name") ?? "";
@@ -33,7 +39,7 @@ export function parseQuota(json: unknown): QuotaParse {
   const limit = valueAt(json, "spec", "limit");
   if (typeof limit !== "number" || !Number.isInteger(limit) || limit < 0 || limit > largestQuota) {
     return problem(
-      `spec.limit ${quoteValue(limit)} is no whole number from 0 to ${largestQuota}; write how many addresses a namespace may have`,
+      `spec.limit ${limit === undefined ? "is missing" : `${quoteValue(limit)} is no whole number from 0 to ${largestQuota}`}; write how many addresses a namespace may have`,
     );
   }
   const written = valueAt(json, "spec", "namespaces") ?? [];
@@ -61,7 +67,7 @@ export function parseQuota(json: unknown): QuotaParse {
 /** Whether a text may be the name of a namespace (RFC 1123 label). */
 export function isNamespaceName(value: unknown): value is string {
   return (
-    typeof value === "string" && value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value)
+    typeof value === "string" && value.length <= 63 && new RegExp(namespacePattern).test(value)
   );
 }
 
@@ -73,7 +79,6 @@ export function formatQuota(quota: QuotaFacts): Readonly<Record<string, unknown>
     metadata: { name: quota.name },
     spec: specOf(quota),
   };
-  return alsoSaying(object, quota.foreignText);
 }
 
 /** The change that makes an object say what the facts say, if it still has the version that they were read with. */
@@ -134,7 +139,9 @@ export const quotaCrd = {
                   },
                   namespaces: {
                     type: "array",
-                    items: { type: "string" },
+                    "x-kubernetes-list-type": "set",
+                    maxItems: mostNamespaces,
+                    items: { type: "string", maxLength: 63, pattern: namespacePattern },
                     description:
                       "Namespaces with this limit, each for itself; empty or absent: every namespace that no other quota names.",
                   },

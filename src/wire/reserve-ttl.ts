@@ -21,17 +21,19 @@ const unitMs: Readonly<Record<string, number>> = {
 /**
  * Reads the text. Undefined when nothing is said.
  * @param where names object and field, for the problem
+ * @param meanwhile what happens until it is corrected, for the problem; empty when nothing was changed
  */
 export function parseReserveTtl(
   value: unknown,
   where: string,
+  meanwhile = "; the address is kept for now",
 ): ReserveTtl | undefined | { readonly problem: string } {
   if (value === undefined || value === null || value === "") return undefined;
   if (value === "never") return "never";
   const ms = typeof value === "string" ? parseGoDurationMs(value) : undefined;
   if (ms !== undefined && ms >= shortestReserveTtlMs && ms <= longestMs) return ms;
   return {
-    problem: `${where}: ${quoteValue(value)} is no duration from 1s to 87600h; the address is kept for now: write for example "168h" (a week) or "never"`,
+    problem: `${where}: ${quoteValue(value)} is no duration from 1s to 87600h${meanwhile}: write for example "168h" (a week) or "never"`,
   };
 }
 

@@ -14,6 +14,19 @@ async function ok(...args: readonly string[]): Promise<Run> {
   return run;
 }
 
+/** Runs commands that change nothing, all at once: each ends with a code and says what is wrong. */
+async function refuses(
+  cases: readonly (readonly [args: readonly string[], code: number, message: RegExp])[],
+): Promise<void> {
+  await Promise.all(
+    cases.map(async ([args, code, message]) => {
+      const run = await ctl.run(args);
+      assert.deepEqual([args, run.code], [args, code], run.stderr);
+      assert.match(run.stderr, message);
+    }),
+  );
+}
+
 describe("galaxyctl", () => {
   before(async () => {
     api = await ApiWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.9"], vlan: 2 })]);
@@ -56,11 +69,16 @@ describe("galaxyctl", () => {
     test("colours only where it is asked to, or on a terminal", async () => {
       const color = (env: Readonly<Record<string, string>>, ...more: readonly string[]) =>
         ctl.run(["ip", "list", "--state", "bound", ...more], { env });
-      const escape = "\u001b[";
-      assert.ok(!(await color({})).stdout.includes(escape));
-      assert.ok((await color({ FORCE_COLOR: "1" })).stdout.includes(escape));
-      assert.ok(!(await color({ FORCE_COLOR: "1", NO_COLOR: "1" })).stdout.includes(escape));
-      assert.ok(!(await color({ FORCE_COLOR: "1" }, "--no-color")).stdout.includes(escape));
+      const runs = await Promise.all([
+        color({}),
+        color({ FORCE_COLOR: "1" }),
+        color({ FORCE_COLOR: "1", NO_COLOR: "1" }),
+        color({ FORCE_COLOR: "1" }, "--no-color"),
+      ]);
+      assert.deepEqual(
+        runs.map(({ stdout }) => stdout.includes("\u001b[")),
+        [false, true, false, false],
+      );
     });
 
     test("gives JSON and YAML of everything, and a table of as much as one reads", async () => {
@@ -131,8 +149,77 @@ describe("galaxyctl", () => {
       assert.match((await ok("pool", "list")).stderr, /^there are no pools; make one with/);
     });
 
+    test("changes what is named of a pool and leaves the rest, its time of reservation too", async () => {
+      const made = await ok("pool", "create", "blue", "--size", "3", "--reserve-ttl", "168h");
+      assert.match(made.stdout, /is set to size 3; it has 0 addresses; reserve TTL 168h$/m);
+      await ok("pool", "update", "blue", "--size", "2");
+      const row = async () => (await ok("pool", "list")).stdout.split("\n")[1];
+      assert.match(String(await row()), /^blue +2 +no +0 +0 +0 +168h/);
+      await ok("pool", "update", "blue", "--reserve-ttl", "1h30m", "--pre-allocate");
+      assert.match(String(await row()), /^blue +2 +yes +2 +0 +0 +1h30m/);
+      const dry = await ok("pool", "update", "blue", "--reserve-ttl", "none", "--dry-run");
+      assert.match(dry.stdout, /would be changed from size 2 with size 2; it has no reserve TTL/);
+      await ok("pool", "update", "blue", "--reserve-ttl", "none", "--no-pre-allocate");
+      assert.match(String(await row()), /^blue +2 +no +2 +0 +0 +- /);
+      const update = ["pool", "update"];
+      await refuses([
+        [[...update, "blue"], 2, /pool blue: nothing says what to change; name --size, --pre-/],
+        [[...update, "blue", "--reserve-ttl", "1d"], 2, /--reserve-ttl: "1d" is no duration from/],
+        [
+          [...update, "green", "--size", "1"],
+          5,
+          /pool green: there is no Pool .*pool create green/,
+        ],
+      ]);
+      await ok("pool", "delete", "blue", "--release", "--yes");
+      await api.world.settle();
+    });
+
+    test("sets, lists and deletes quotas; raising one leaves whom it is for", async () => {
+      assert.match((await ok("quota", "list")).stderr, /^there are no quotas; make one with/);
+      const made = await ok("quota", "set", "team-a", "--limit", "2", "--for", "ns1", "ns2");
+      assert.equal(made.stdout, "quota team-a: 2 addresses for ns1, ns2\n");
+      await ok("quota", "set", "team-a", "--limit", "3");
+      assert.equal(
+        (await ok("quota", "list")).stdout.replace(/ +$/gm, ""),
+        [
+          "NAMESPACE  QUOTA   LIMIT  USED  PROMISED",
+          "ns1        team-a      3     2         0",
+          "ns2        team-a      3     0         0",
+          "",
+        ].join("\n"),
+      );
+      assert.match((await ok("quota", "list", "-n", "ns2")).stdout, /^NAMESPACE.*\nns2 .*\n$/);
+      const all = await ok("quota", "set", "team-a", "--limit", "1", "--for-all");
+      assert.match(all.stdout, /1 addresses for every namespace that no other quota names/);
+      assert.match((await ok("quota", "list")).stdout, /^ns1 +team-a +1 +2 +0$/m);
+      const set = ["quota", "set", "team-a", "--limit"];
+      await refuses([
+        [["quota", "set", "team-a"], 2, /required option '--limit <count>' not specified/],
+        [[...set, "-1"], 2, /whole number/],
+        [[...set, "1", "--for", "ns1", "--for-all"], 2, /--for and --for-all at once/],
+        [["quota", "set", "Team", "--limit", "1"], 2, /quota Team: .*name must match pattern/],
+        [[...set, "1", "--for", "A_b"], 2, /quota team-a: .*is "A_b"/],
+        [["quota", "delete", "team-a"], 2, /Delete quota team-a\?.*add --yes/],
+      ]);
+      assert.match((await ok("quota", "delete", "team-a", "--yes")).stdout, /team-a is deleted/);
+      const gone = await ctl.run(["quota", "delete", "team-a", "--yes"]);
+      assert.equal(gone.code, 5);
+      assert.match(gone.stderr, /there is no quota team-a/);
+    });
+
     test("releases what no pod has, after showing it, and keeps what a pod has", async () => {
+      assert.match((await ok("ip", "idle")).stderr, /^no reserved address is without a pod/);
       await api.world.deletePod({ namespace: "ns1", name: "db-1" });
+      assert.match(
+        (await ok("ip", "idle", "-n", "ns1")).stdout,
+        /^IP +RESERVED FOR +IDLE SINCE +TTL .*\n10\.0\.70\.3 +pod ns1\/db-1 +\S+Z +none /,
+      );
+      const young = await ok("ip", "idle", "--longer-than", "24h", "-o", "json");
+      assert.deepEqual(JSON.parse(young.stdout), []);
+      const wrong = await ctl.run(["ip", "idle", "--longer-than", "soon"]);
+      assert.equal(wrong.code, 2);
+      assert.match(wrong.stderr, /idle addresses: .*"soon" is no duration such as 24h/);
       const dry = await ctl.run(["ip", "release", "--app", "db", "--dry-run"]);
       assert.equal(dry.code, 1);
       assert.match(
@@ -157,19 +244,17 @@ describe("galaxyctl", () => {
         ].join("\n"),
       );
       assert.match(both.stderr, /2 released, 1 kept/);
-      for (const [args, message] of [
-        [[], /nothing says which addresses/],
+      const release = ["ip", "release", "--yes"];
+      await refuses([
+        [release, 2, /nothing says which addresses/],
         [
-          ["10.0.70.300"],
+          [...release, "10.0.70.300"],
+          2,
           /"10\.0\.70\.300" is neither one address nor a range.*Nothing was released/,
         ],
-        [["10.0.70.2", "--app", "db"], /named and filtered at once/],
-        [["10.0.0.0~10.255.0.0"], /more than 65536/],
-      ] as const) {
-        const { code, stderr } = await ctl.run(["ip", "release", "--yes", ...args]);
-        assert.equal(code, 2);
-        assert.match(stderr, message);
-      }
+        [[...release, "10.0.70.2", "--app", "db"], 2, /named and filtered at once/],
+        [[...release, "10.0.0.0~10.255.0.0"], 2, /more than 65536/],
+      ]);
     });
 
     test("imports line by line and reports those that are refused", async () => {
@@ -226,22 +311,19 @@ describe("galaxyctl", () => {
 
   describe("exit codes", () => {
     test("2 for a command line that is wrong, with what is there instead", async () => {
-      for (const [args, message] of [
-        [["ip", "lits"], /unknown command 'lits'[^]*Did you mean list\?/],
-        [["ip", "list", "--limit", "0"], /whole number from 1 on/],
-        [["ip", "list", "-o", "xml"], /Allowed choices are table, wide, json, yaml/],
-        [["explain", "pod", "a/b/c"], /"a\/b\/c" is no pod; write NAMESPACE\/NAME/],
-        [["ip", "get", "10.0.70.256"], /"10\.0\.70\.256" is not a valid ip/],
-        [["history", "--at", "yesterday"], /"yesterday" of --at is no time; write it like/],
+      await refuses([
+        [["ip", "lits"], 2, /unknown command 'lits'[^]*Did you mean list\?/],
+        [["ip", "list", "--limit", "0"], 2, /whole number from 1 on/],
+        [["ip", "list", "-o", "xml"], 2, /Allowed choices are table, wide, json, yaml/],
+        [["explain", "pod", "a/b/c"], 2, /"a\/b\/c" is no pod; write NAMESPACE\/NAME/],
+        [["ip", "get", "10.0.70.256"], 2, /"10\.0\.70\.256" is not a valid ip/],
+        [["history", "--at", "yesterday"], 2, /"yesterday" of --at is no time; write it like/],
         [
           ["config", "check", "/does/not/exist"],
+          2,
           /\/does\/not\/exist .*cannot be read.*correct the path/,
         ],
-      ] as const) {
-        const { code, stderr } = await ctl.run(args);
-        assert.deepEqual([args, code], [args, 2]);
-        assert.match(stderr, message);
-      }
+      ]);
     });
 
     test("3 when no server answers, or something else does", async () => {

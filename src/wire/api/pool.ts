@@ -13,6 +13,11 @@ const poolFields = {
   }),
 };
 
+const reserveTtl = Type.String({
+  description:
+    "how long its addresses may be reserved without a pod, like 168h, or never; absent: without end",
+});
+
 const nameParams = Type.Object({ name: Type.String({ description: "pool name" }) });
 
 /** Creates a pool or changes its size. */
@@ -38,6 +43,12 @@ export const putPool = endpoint({
         }),
       ),
       preAllocateIP: Type.Optional(poolFields.preAllocateIP),
+      reserveTTL: Type.Optional(
+        Type.String({
+          description:
+            "how long its addresses may be reserved without a pod, like 168h, or never; empty: nothing is said any more; absent: as it is",
+        }),
+      ),
     },
     { title: "api.Pool" },
   ),
@@ -81,7 +92,13 @@ export const getPool = endpoint({
     200: {
       description: "request succeed",
       schema: Type.Object(
-        { ...envelopeFields, pool: Type.Object(poolFields, { title: "api.Pool" }) },
+        {
+          ...envelopeFields,
+          pool: Type.Object(
+            { ...poolFields, reserveTTL: Type.Optional(reserveTtl) },
+            { title: "api.Pool" },
+          ),
+        },
         { title: "api.GetPoolResp" },
       ),
     },
@@ -141,6 +158,7 @@ export const listPools = endpoint({
                   Type.Integer({ description: "absent: grows with the replicas" }),
                 ),
                 preAllocateIP: Type.Boolean(),
+                reserveTTL: Type.Optional(reserveTtl),
                 allocated: Type.Integer({ description: "addresses that belong to the pool" }),
                 used: Type.Integer({ description: "of these, addresses that a pod has" }),
                 missing: Type.Integer({

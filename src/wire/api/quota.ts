@@ -8,7 +8,7 @@ const nameParams = Type.Object({
   name: Type.String({
     minLength: 1,
     maxLength: 253,
-    pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
     description: "name of the FloatingIPQuota",
   }),
 });
@@ -81,10 +81,13 @@ export const putQuota = endpoint({
         Type.Array(Type.String({ maxLength: 63, pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" }), {
           maxItems: 1_000,
           uniqueItems: true,
+          description:
+            "each has the limit for itself; empty: every namespace that no other quota names; absent: as it is",
         }),
       ),
     },
-    { title: "api.QuotaWish" },
+    // A name that is not known would otherwise make a quota for every namespace.
+    { title: "api.QuotaWish", additionalProperties: false },
   ),
   answers: {
     200: { description: "the quota as it is now", schema: quotaSchema },

@@ -1,5 +1,6 @@
 // /v1/pool: create or change, look at, delete and list pools.
 
+import type { PoolFacts } from "../../../core/facts.ts";
 import type { PoolAdmin, PoolLook } from "../../../ipam/pool-admin.ts";
 import { parseGoBoolean } from "../../../wire/api/list-query.ts";
 import type { PoolUsage } from "../../../wire/api/pool.ts";
@@ -7,6 +8,7 @@ import { deletePool, getPool, listPools, putPool } from "../../../wire/api/pool.
 import { firstOf } from "../../../wire/api/read-request.ts";
 import { quoteValue } from "../../../wire/json-value.ts";
 import { poolNameProblem } from "../../../wire/pod.ts";
+import { formatReserveTtl, parseReserveTtl } from "../../../wire/reserve-ttl.ts";
 import type { Route } from "./route.ts";
 import { problem, route } from "./route.ts";
 
@@ -21,7 +23,14 @@ export function poolRoutes(pools: PoolAdmin): readonly Route[] {
       if (name === "") return problem(400, "pool name is empty", { field: "name" });
       const nameProblem = poolNameProblem(name) ?? objectNameProblem(name);
       if (nameProblem !== undefined) return problem(400, nameProblem, { field: "name" });
-      const outcome = await pools.put({ name, size, preAllocate: preAllocateIP });
+      const ttl = parseReserveTtl(body.reserveTTL, `pool ${name}: reserveTTL`, "");
+      if (typeof ttl === "object") return problem(400, ttl.problem, { field: "reserveTTL" });
+      const outcome = await pools.put({
+        name,
+        size,
+        preAllocate: preAllocateIP,
+        reserveTtl: body.reserveTTL === "" ? "none" : ttl,
+      });
       if (outcome.kind === "conflict") return changing(name);
       const realPoolSize = outcome.realSize;
       return outcome.missingCount === 0
@@ -36,7 +45,12 @@ export function poolRoutes(pools: PoolAdmin): readonly Route[] {
         body: {
           code: 200,
           message: "",
-          pool: { name, size: pool.size ?? 0, preAllocateIP: pool.preAllocate },
+          pool: {
+            name,
+            size: pool.size ?? 0,
+            preAllocateIP: pool.preAllocate,
+            ...formatTtl(pool),
+          },
         },
       };
     }),
@@ -64,20 +78,29 @@ function objectNameProblem(name: string): string | undefined {
     : `pool name ${quoteValue(name)} is no DNS-1123 subdomain: write lower-case letters, digits, "-" and "."`;
 }
 
+function formatTtl({ reserveTtl, reserveTtlProblem }: PoolFacts) {
+  return reserveTtl === undefined || reserveTtlProblem !== undefined
+    ? {}
+    : { reserveTTL: formatReserveTtl(reserveTtl) };
+}
+
 function formatPoolUsage(look: PoolLook): PoolUsage {
   const { object } = look;
+  const problems = [
+    ...(look.missingCount === 0
+      ? []
+      : [`No enough IPs: ${look.missingCount} of ${object?.size} addresses are missing`]),
+    ...(object?.reserveTtlProblem === undefined ? [] : [object.reserveTtlProblem]),
+  ];
   return {
     name: look.name,
     ...(object === undefined ? {} : { namespace: object.namespace }),
     ...(object?.size === undefined ? {} : { size: object.size }),
     preAllocateIP: object?.preAllocate ?? false,
+    ...(object === undefined ? {} : formatTtl(object)),
     allocated: look.allocatedCount,
     used: look.usedCount,
     missing: look.missingCount,
-    ...(look.missingCount === 0
-      ? {}
-      : {
-          problem: `No enough IPs: ${look.missingCount} of ${object?.size} addresses are missing`,
-        }),
+    ...(problems.length === 0 ? {} : { problem: problems.join("; ") }),
   };
 }

@@ -1,5 +1,6 @@
 // /v1/quota and /v1/idle: limits of namespaces, and reserved addresses that no pod uses.
 
+import type { QuotaFacts } from "../../../core/quota.ts";
 import type { IdleAddress, IdleAddresses } from "../../../ipam/idle-addresses.ts";
 import type { QuotaAdmin } from "../../../ipam/quota-admin.ts";
 import type { IdleAddressAnswer } from "../../../wire/api/idle.ts";
@@ -20,9 +21,7 @@ export function quotaRoutes(quotas: QuotaAdmin): readonly Route[] {
     route(listQuotas, () => ({
       status: 200,
       body: {
-        quotas: quotas
-          .list()
-          .map(({ name, limit, namespaces }) => ({ name, limit, namespaces: [...namespaces] })),
+        quotas: quotas.list().map(formatQuotaAnswer),
         namespaces: quotas.namespaces().map((look) => ({
           namespace: look.namespace,
           quota: look.quota.name,
@@ -32,11 +31,11 @@ export function quotaRoutes(quotas: QuotaAdmin): readonly Route[] {
         })),
       },
     })),
-    route(putQuota, async ({ params: { name }, body: { limit, namespaces = [] } }) => {
+    route(putQuota, async ({ params: { name }, body: { limit, namespaces } }) => {
       const outcome = await quotas.put({ name, limit, namespaces });
-      if (outcome === "unsupported") return noQuotas();
-      if (outcome === "conflict") return changing(name);
-      return { status: 200, body: { name, limit, namespaces } };
+      if (outcome.kind === "unsupported") return noQuotas();
+      if (outcome.kind === "conflict") return changing(name);
+      return { status: 200, body: formatQuotaAnswer(outcome.quota) };
     }),
     route(deleteQuota, async ({ params: { name } }) => {
       const outcome = await quotas.remove(name);
@@ -46,6 +45,10 @@ export function quotaRoutes(quotas: QuotaAdmin): readonly Route[] {
       return { status: 200, body: { name } };
     }),
   ];
+}
+
+function formatQuotaAnswer({ name, limit, namespaces }: QuotaFacts) {
+  return { name, limit, namespaces: [...namespaces] };
 }
 
 /** The route of idle addresses. */
