@@ -12,8 +12,10 @@ import {
   floatingVipCrd,
   foreignStatusOf,
   formatFloatingVip,
+  formatVipPoolStatus,
   parseFloatingVip,
   parseVipPool,
+  parseVipPoolStatus,
   vipPoolCrd,
 } from "./vip-objects.ts";
 
@@ -159,6 +161,50 @@ describe("a FloatingVIP that cannot be understood is nobody's", () => {
 
   test("never by an exception", () => {
     fc.assert(fc.property(fc.anything(), (json) => void parseFloatingVip(json)));
+  });
+});
+
+describe("the status of a VIPPool", () => {
+  const status = {
+    generation: 3,
+    addresses: 10,
+    used: 4,
+    free: 6,
+    ready: { isTrue: true, reason: "Read", message: "pods may claim" },
+    overlaps: { isTrue: false, reason: "None", message: "" },
+  };
+
+  test("fits its schema and is read back whole", () => {
+    const written = formatVipPoolStatus(status, undefined, 1_700_000_000_000);
+    const object = { metadata: { name: "edge" }, spec: { ranges: ["10.0.0.1"] }, status: written };
+    assert.ok(Check(vipPoolSchema, object));
+    assert.deepEqual(parseVipPoolStatus(object), status);
+    assert.equal(parseVipPoolStatus({}), undefined);
+    assert.equal(parseVipPoolStatus({ status: { ...written, conditions: [] } }), undefined);
+  });
+
+  test("keeps conditions of others, and the time of one that did not turn", () => {
+    const others = { type: "Audited", status: "True" };
+    const first = formatVipPoolStatus(status, { conditions: [others] }, 1_700_000_000_000);
+    const ready = { ...status.ready, isTrue: false };
+    const second = formatVipPoolStatus({ ...status, ready }, first, 1_700_000_009_000);
+    assert.deepEqual(second["conditions"], [
+      others,
+      {
+        type: "Ready",
+        status: "False",
+        reason: "Read",
+        message: "pods may claim",
+        lastTransitionTime: "2023-11-14T22:13:29.000Z",
+      },
+      {
+        type: "Overlapping",
+        status: "False",
+        reason: "None",
+        message: "",
+        lastTransitionTime: "2023-11-14T22:13:20.000Z",
+      },
+    ]);
   });
 });
 

@@ -15,6 +15,7 @@ import type {
 } from "../core/vip.ts";
 import { newVipRecord, vipStates } from "../core/vip.ts";
 import type { VipPool } from "../core/vip-holder.ts";
+import type { VipPoolCondition, VipPoolStatus } from "../core/vip-pool-status.ts";
 import { floatingIpName, parseFloatingIpName } from "./crd.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
 import { hasForeignMembers, withForeignMembers } from "./foreign-members.ts";
@@ -116,6 +117,68 @@ export function formatVipPool(pool: VipPool): Readonly<Record<string, unknown>> 
       lastResort,
     },
   };
+}
+
+/** Types of a VIPPool's conditions. */
+const poolConditions = { ready: "Ready", overlaps: "Overlapping" } as const;
+
+/**
+ * The status of a VIPPool. Conditions of other types stay, and a condition that did not turn keeps its time.
+ * @param previous the status that it takes the place of
+ */
+export function formatVipPoolStatus(
+  status: VipPoolStatus,
+  previous: unknown,
+  nowMs: number,
+): Readonly<Record<string, unknown>> {
+  const { addresses, free, generation, overlaps, ready, used } = status;
+  const before = asList(valueAt(previous, "conditions"));
+  const types: readonly string[] = Object.values(poolConditions);
+  const format = (type: string, { isTrue, message, reason }: VipPoolCondition) => {
+    const word = isTrue ? "True" : "False";
+    const old = before.find((each) => textAt(each, "type") === type);
+    const sinceText =
+      textAt(old, "status") === word ? textAt(old, "lastTransitionTime") : undefined;
+    const lastTransitionTime = sinceText ?? formatTime(nowMs);
+    return { type, status: word, reason, message, lastTransitionTime };
+  };
+  return {
+    observedGeneration: generation,
+    addresses,
+    used,
+    free,
+    conditions: [
+      ...before.filter((each) => !types.includes(textAt(each, "type") ?? "")),
+      format(poolConditions.ready, ready),
+      format(poolConditions.overlaps, overlaps),
+    ],
+  };
+}
+
+/** What the status of a VIPPool says; undefined when it is not there or not whole. */
+export function parseVipPoolStatus(json: unknown): VipPoolStatus | undefined {
+  const count = (member: string) => {
+    const value = valueAt(json, "status", member);
+    return typeof value === "number" && Number.isSafeInteger(value) ? value : undefined;
+  };
+  const condition = (type: string): VipPoolCondition | undefined => {
+    const found = asList(valueAt(json, "status", "conditions")).find(
+      (each) => textAt(each, "type") === type,
+    );
+    const word = textAt(found, "status");
+    const reason = textAt(found, "reason");
+    if (reason === undefined || (word !== "True" && word !== "False")) return undefined;
+    return { isTrue: word === "True", reason, message: textAt(found, "message") ?? "" };
+  };
+  const generation = count("observedGeneration");
+  const addresses = count("addresses");
+  const used = count("used");
+  const free = count("free");
+  const ready = condition(poolConditions.ready);
+  const overlaps = condition(poolConditions.overlaps);
+  if (generation === undefined || addresses === undefined || used === undefined) return undefined;
+  if (free === undefined || ready === undefined || overlaps === undefined) return undefined;
+  return { generation, addresses, used, free, ready, overlaps };
 }
 
 function readRange(entry: unknown): IpRange | undefined {
@@ -432,7 +495,26 @@ export const vipPoolCrd = definition(
     { name: "Ranges", type: "string", jsonPath: ".spec.ranges" },
     { name: "Mode", type: "string", jsonPath: ".spec.mode" },
     { name: "Loss", type: "string", jsonPath: ".spec.onControlPlaneLoss" },
+    { name: "Used", type: "integer", jsonPath: ".status.used" },
+    { name: "Free", type: "integer", jsonPath: ".status.free" },
+    {
+      name: "Ready",
+      type: "string",
+      jsonPath: `.status.conditions[?(@.type=="${poolConditions.ready}")].status`,
+    },
     { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+    {
+      name: "Overlapping",
+      type: "string",
+      priority: 1,
+      jsonPath: `.status.conditions[?(@.type=="${poolConditions.overlaps}")].status`,
+    },
+    {
+      name: "Message",
+      type: "string",
+      priority: 1,
+      jsonPath: `.status.conditions[?(@.type=="${poolConditions.ready}")].message`,
+    },
   ],
   {
     description: "Virtual addresses that pods of some namespaces may claim.",
@@ -449,14 +531,39 @@ export const vipPoolCrd = definition(
             description: "first~last, a single address, or a CIDR block.",
           },
           namespaces: { type: "array", items: text, description: "Without it: all." },
-          mode: { type: "string", enum: ["L2", "Route"] },
+          // Written into the object, so that columns show what is in force.
+          mode: { type: "string", enum: ["L2", "Route"], default: "L2" },
           interfaces: { ...text, description: "Pattern of the interfaces that answer in mode L2." },
-          onControlPlaneLoss: { type: "string", enum: ["Fence", "Hold"] },
+          onControlPlaneLoss: { type: "string", enum: ["Fence", "Hold"], default: "Fence" },
           minReadySeconds: { type: "integer", minimum: 0, maximum: 3_600 },
           lastResort: {
             type: "string",
             enum: ["release", "keep"],
             description: "When no pod may hold an address: nobody answers, or its holder goes on.",
+          },
+        },
+      },
+      status: {
+        ...open,
+        description: "Written by galaxy-ipam.",
+        properties: {
+          observedGeneration: whole,
+          addresses: { ...whole, description: "How many it has." },
+          used: { ...whole, description: "How many pods claim, whether or not one holds them." },
+          free: whole,
+          conditions: {
+            type: "array",
+            items: {
+              ...open,
+              required: ["type", "status"],
+              properties: {
+                type: text,
+                status: { type: "string", enum: ["True", "False", "Unknown"] },
+                reason: text,
+                message: text,
+                lastTransitionTime: { ...text, format: "date-time" },
+              },
+            },
           },
         },
       },

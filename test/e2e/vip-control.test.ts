@@ -2,7 +2,9 @@
 // memory. What a client on a wire sees is in vip.test.ts; that two nodes never answer at once is tried in sim/vip.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { ApiClient } from "../../src/adapters/kubernetes/api-client.ts";
 import { openApiAccess } from "../../src/adapters/kubernetes/credentials.ts";
 import {
@@ -31,9 +33,11 @@ import {
   pods,
   vipPools,
 } from "../control-plane/kinds.ts";
+import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { aConfigMap, aDeployment, aNamespace, aPod } from "../control-plane/manifests.ts";
 
 const skip = await reasonToSkip();
+const skipKubectl = await reasonToSkipKubectl();
 const times = { firstPauseMs: 50, maxPauseMs: 500 };
 const addressesAnnotation = "vip.galaxy.k8s.io/addresses";
 
@@ -61,6 +65,14 @@ type Vip = {
       readonly programMs?: number;
     };
   };
+};
+
+type PoolStatus = {
+  readonly observedGeneration?: number;
+  readonly addresses?: number;
+  readonly used?: number;
+  readonly free?: number;
+  readonly conditions?: readonly Condition[];
 };
 
 describe("the control side of virtual addresses", { skip }, () => {
@@ -234,6 +246,21 @@ describe("the control side of virtual addresses", { skip }, () => {
       (event) => event !== undefined,
       { everyMs: 50 },
     );
+  }
+
+  async function whenPool(name: string, isSo: (status: PoolStatus) => boolean) {
+    return await waitUntil(
+      `the status of VIPPool ${name}`,
+      async () =>
+        ((await api.get(vipPools, { name })) as { status?: PoolStatus } | undefined)?.status ?? {},
+      isSo,
+      { everyMs: 50 },
+    );
+  }
+
+  function isTrue(conditions: PoolStatus["conditions"], type: string): boolean | undefined {
+    const found = conditions?.find((each) => each.type === type);
+    return found === undefined ? undefined : found.status === "True";
   }
 
   async function whenCondition(name: string, isSo: (condition: Condition) => boolean) {
@@ -512,10 +539,71 @@ describe("the control side of virtual addresses", { skip }, () => {
     const before = await whenHeldBy("192.0.2.58", "eight-a");
     await api.patch(vipPools, { name: "edge" }, { spec: { ranges: ["192.0.2.50-9"] } });
     await whenEvent("VIPPool", "edge", "VIPPoolInvalid");
+    const broken = await whenPool(
+      "edge",
+      ({ conditions }) => isTrue(conditions, "Ready") === false,
+    );
+    assert.match(
+      broken.conditions?.find(({ type }) => type === "Ready")?.message ?? "",
+      /spec\.ranges "192\.0\.2\.50-9" is no range.*what it said before stays in force/,
+    );
+    assert.equal(broken.addresses, 124);
     assert.equal((await whenHeldBy("192.0.2.58", "eight-a")).epoch, before.epoch);
     const ranges = ["192.0.2.50~192.0.2.99", "2001:db8::50~2001:db8::99"];
     await api.patch(vipPools, { name: "edge" }, { spec: { ranges } });
+    await whenPool("edge", ({ conditions }) => isTrue(conditions, "Ready") === true);
     await removePods("eight-a");
+  });
+
+  test("a VIPPool says how many of its addresses are used, and with which pool it shares some", async () => {
+    await api.create(
+      aVipPool("more", { ranges: ["192.0.2.98~192.0.2.101"], namespaces: ["default", "other"] }),
+    );
+    await startPod("ten-a", "n1", "192.0.2.98, 192.0.2.101, 198.51.100.9");
+    await whenHeldBy("192.0.2.101", "ten-a");
+    const more = await whenPool("more", ({ used }) => used === 2);
+    assert.deepEqual([more.addresses, more.free, more.observedGeneration], [4, 2, 1]);
+    assert.match(
+      more.conditions?.find(({ type }) => type === "Overlapping")?.message ?? "",
+      /^it shares 192\.0\.2\.98~192\.0\.2\.99 of VIPPool edge;/,
+    );
+    await whenPool("edge", ({ conditions }) => isTrue(conditions, "Overlapping") === true);
+    await api.delete(vipPools, { name: "more" });
+    await whenPool("edge", ({ conditions }) => isTrue(conditions, "Overlapping") === false);
+  });
+
+  test("kubectl shows pods, nodes and states of addresses, and use of pools", {
+    skip: skipKubectl,
+  }, async () => {
+    const rows = async (kind: string) => {
+      const { stdout } = await promisify(execFile)("kubectl", [
+        `--kubeconfig=${plane.kubeconfigOf("admin")}`,
+        "get",
+        kind,
+      ]);
+      return stdout.split("\n").map((line) => line.trim().split(/ {2,}/));
+    };
+    await whenHeldBy("192.0.2.98", "ten-a");
+    const [titles, ...vips] = await rows("fvip");
+    assert.deepEqual(titles, ["NAME", "ADDRESS", "STATE", "HOLDER", "NODE", "EPOCH", "AGE"]);
+    const held = vips.find(([name]) => name === "192.0.2.98");
+    assert.deepEqual(held?.slice(1, 6), ["192.0.2.98", "Held", "ten-a", "n1", "1"]);
+    assert.match(held?.[6] ?? "", /^\d+[smh]/);
+    // 192.0.2.101 has no pool any more and is let go; the other is counted.
+    await whenPool("edge", ({ used }) => used === 1);
+    const [poolTitles, edge] = await rows("vipp");
+    assert.deepEqual(poolTitles, [
+      "NAME",
+      "RANGES",
+      "MODE",
+      "LOSS",
+      "USED",
+      "FREE",
+      "READY",
+      "AGE",
+    ]);
+    assert.deepEqual(edge?.slice(2, 7), ["L2", "Fence", "1", "123", "True"]);
+    await removePods("ten-a");
   });
 
   test("another leader goes on: the holder stays with its epoch, and a pod deleted meanwhile loses its address", async () => {

@@ -1,17 +1,21 @@
-// The VipClaims port on watches of the API server: what pods claim by annotation, VIPPools, and what nodes and Services own. Judges nothing.
+// The VipClaims and VipPools ports on watches of the API server: what pods claim by annotation, VIPPools, and what nodes and Services own.
+// Judges nothing.
 //
 // The controller gives it the pods and workloads of the watches that it has anyway (`podListener`, `workloadListener`). A node's agent makes
 // one with `nodeName`: it then watches the pods of that node itself, and tells of no other claims.
 
+import { isDeepStrictEqual } from "node:util";
 import type { Ip } from "../../core/ip.ts";
 import { ipToNumber, parseIp } from "../../core/ip.ts";
 import { parseCidr } from "../../core/ip-range.ts";
 import type { PodId } from "../../core/owner.ts";
 import { podIdText } from "../../core/owner.ts";
 import type { ForbiddenRange, VipPool } from "../../core/vip-holder.ts";
+import type { VipPoolSight, VipPoolStatus } from "../../core/vip-pool-status.ts";
 import type { ObjectRef } from "../../ports/event-recorder.ts";
 import type { Log } from "../../ports/log.ts";
 import type { VipClaim, VipClaims, VipComplaint } from "../../ports/vip-claims.ts";
+import type { VipPools } from "../../ports/vip-pools.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { asList, asText, textAt, valueAt } from "../../wire/json-value.ts";
 import type { VipNodeFacts, VipPodFacts } from "../../wire/vip-claim.ts";
@@ -22,8 +26,8 @@ import {
   parseVipPod,
   vipAddressesAnnotation,
 } from "../../wire/vip-claim.ts";
-import { parseVipPool } from "../../wire/vip-objects.ts";
-import { type ApiClient, parseAnswer } from "./api-client.ts";
+import { formatVipPoolStatus, parseVipPool, parseVipPoolStatus } from "../../wire/vip-objects.ts";
+import { type ApiClient, parseAnswer, segment } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { ListWatch, type ListWatchListener, type ListWatchTimes } from "./list-watch.ts";
 import { nameKeyOf, namespacedKeyOf, WatchCache } from "./watch-cache.ts";
@@ -56,15 +60,25 @@ type ClaimingPod = {
 /** What {@link WatchCache} keeps of a Service. */
 type ServiceFacts = { readonly name: string; readonly ips: readonly Ip[] };
 
+/** A VIPPool as it was read, and what its status says. */
+type SeenPool = {
+  readonly read: VipPool | VipComplaint;
+  readonly generation: number;
+  readonly status: unknown;
+  readonly version: string;
+};
+
+const poolsPath = "/apis/galaxy.k8s.io/v1alpha1/vippools";
+
 /** Claims of a cluster. */
-export class KubernetesVipClaims implements VipClaims {
+export class KubernetesVipClaims implements VipClaims, VipPools {
   readonly #options: KubernetesVipClaimsOptions;
   readonly #pods = new Map<string, ClaimingPod>();
   readonly #podsByIp = new Map<Ip, Set<string>>();
   readonly #misplaced = new Map<string, VipComplaint>();
   readonly #nodes: WatchCache<VipNodeFacts>;
   readonly #services: WatchCache<ServiceFacts>;
-  readonly #pools: WatchCache<VipPool | VipComplaint>;
+  readonly #pools: WatchCache<SeenPool>;
   readonly #daemonSets: ListWatch | undefined;
   readonly #ownPods: ListWatch | undefined;
   readonly #listeners = new Set<(ip: Ip) => void>();
@@ -101,15 +115,22 @@ export class KubernetesVipClaims implements VipClaims {
       project: readService,
       changed: () => this.#ownersChanged(),
     });
-    this.#pools = new WatchCache<VipPool | VipComplaint>({
+    this.#pools = new WatchCache<SeenPool>({
       ...common,
-      collection: { path: "/apis/galaxy.k8s.io/v1alpha1/vippools", what: "VIPPools" },
+      collection: { path: poolsPath, what: "VIPPools" },
       keyOf: nameKeyOf,
-      project: readPool,
-      changed: (name, after) => {
+      project: (object) => ({
+        read: readPool(object),
+        generation: Number(valueAt(object, "metadata", "generation") ?? 0),
+        status: valueAt(object, "status"),
+        version: textAt(object, "metadata", "resourceVersion") ?? "",
+      }),
+      changed: (name, after, before) => {
+        // A status that was written is nothing to those who claim.
+        if (isDeepStrictEqual(after?.read, before?.read)) return;
         if (after === undefined) this.#lastGoodPools.delete(name);
-        else if ("ranges" in after) this.#lastGoodPools.set(name, after);
-        else log.warn("VIPPool cannot be used", { pool: name, reason: after.message });
+        else if ("ranges" in after.read) this.#lastGoodPools.set(name, after.read);
+        else log.warn("VIPPool cannot be used", { pool: name, reason: after.read.message });
         this.#poolList = undefined;
         this.#tell(this.claimedIps());
       },
@@ -242,8 +263,37 @@ export class KubernetesVipClaims implements VipClaims {
         message: `pod ${podIdText(id)}: ${message}`,
       })),
     );
-    const ofPools = [...this.#pools.values()].flatMap((each) => ("ranges" in each ? [] : each));
+    const ofPools = [...this.#pools.values()].flatMap(({ read }) =>
+      "ranges" in read ? [] : [read],
+    );
     return [...ofPods, ...this.#misplaced.values(), ...ofPools];
+  }
+
+  sights(): readonly VipPoolSight[] {
+    return [...this.#pools.values()]
+      .map(({ generation, read, status }): VipPoolSight => {
+        const [name, problem] =
+          "ranges" in read ? [read.name, undefined] : [read.about.name, read.message];
+        const inForce = this.#lastGoodPools.get(name);
+        return { name, generation, inForce, problem, told: parseVipPoolStatus({ status }) };
+      })
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async tell(name: string, status: VipPoolStatus): Promise<"told" | "stale"> {
+    const seen = this.#pools.get(name);
+    if (seen === undefined) return "stale";
+    const answer = await this.#options.client.write({
+      method: "PATCH",
+      path: `${poolsPath}/${segment(name)}/status`,
+      body: {
+        // Lists are replaced: at another version its conditions may be others.
+        metadata: { resourceVersion: seen.version },
+        status: formatVipPoolStatus(status, seen.status, Date.now()),
+      },
+      tried: `write the status of VIPPool ${name}`,
+    });
+    return answer.kind === "done" ? "told" : "stale";
   }
 
   watch(listener: (ip: Ip) => void): () => void {

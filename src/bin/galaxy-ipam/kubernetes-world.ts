@@ -247,6 +247,7 @@ function openVips({ flags, log, version }: WorldParts, access: ApiAccess) {
     vips,
     leases,
     claims,
+    pools: claims,
     conditions: new KubernetesPodConditions(client),
     refOf: (ip) => vips.refOf(ip),
   };

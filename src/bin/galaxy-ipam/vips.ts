@@ -10,6 +10,7 @@ import type { Leadership } from "../../ports/leadership.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Metrics } from "../../ports/metrics.ts";
 import { VipController } from "../../vip/vip-controller.ts";
+import { VipPoolReporter } from "../../vip/vip-pool-reporter.ts";
 import { VipWitness } from "../../vip/vip-witness.ts";
 import type { VipWorld } from "./world.ts";
 
@@ -47,12 +48,14 @@ export function createVips(parts: {
     timers: vipTimers,
   });
   const witness = new VipWitness({ ...common, events, metrics });
+  const reporter = new VipPoolReporter(common);
   let isStarted = false;
   return {
     start: () => {
       isStarted = true;
       controller.start();
       witness.start();
+      reporter.start();
       if (leadership.isLeader()) witness.lead();
     },
     lead: () => {
@@ -63,6 +66,7 @@ export function createVips(parts: {
     stop: () => {
       controller.stop();
       witness.stop();
+      reporter.stop();
     },
   };
 }

@@ -17,6 +17,7 @@ import type { PodBinder } from "../../ports/pod-binder.ts";
 import type { PoolStore } from "../../ports/pool-store.ts";
 import type { QuotaStore } from "../../ports/quota-store.ts";
 import type { PodConditions, VipClaims } from "../../ports/vip-claims.ts";
+import type { VipPools } from "../../ports/vip-pools.ts";
 import type { NodeLeaseStore, VipStore } from "../../ports/vip-store.ts";
 import type { IpamFileConfig, IpamFlags } from "../../wire/ipam-options.ts";
 
@@ -61,6 +62,7 @@ export type VipWorld = {
   readonly vips: VipStore;
   readonly leases: NodeLeaseStore;
   readonly claims: VipClaims;
+  readonly pools: VipPools;
   readonly conditions: PodConditions;
   readonly refOf: (ip: Ip) => ObjectRef;
 };
