@@ -71,14 +71,15 @@ export function isNamespaceName(value: unknown): value is string {
   );
 }
 
-/** A new FloatingIPQuota. */
+/** A new FloatingIPQuota, with what it says besides. */
 export function formatQuota(quota: QuotaFacts): Readonly<Record<string, unknown>> {
-  return {
+  const object = {
     apiVersion: galaxyApiVersion,
     kind: "FloatingIPQuota",
     metadata: { name: quota.name },
     spec: specOf(quota),
   };
+  return alsoSaying(object, quota.foreignText);
 }
 
 /** The change that makes an object say what the facts say, if it still has the version that they were read with. */
