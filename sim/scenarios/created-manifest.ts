@@ -7,6 +7,8 @@ import {
   galaxyApiVersion,
   policyAnnotation,
   poolAnnotation,
+  reserveTtlAnnotation,
+  surgeAnnotation,
 } from "../../src/wire/established-names.ts";
 import type { JsonObject } from "./manifests.ts";
 import { typeOf } from "./manifests.ts";
@@ -27,6 +29,7 @@ export function createdManifest(
       metadata,
       ...(size === undefined ? {} : { size: Number(size) }),
       preAllocateIP: fields.has("pre-allocate"),
+      ...(fields.has("reserve-ttl") ? { reserveTTL: fields.get("reserve-ttl") } : {}),
     };
   }
   const resources = fields.has("float") ? {} : { requests: { [addressResource]: "1" } };
@@ -61,6 +64,8 @@ function annotationsOf(fields: ReadonlyMap<string, string>): Readonly<Record<str
   put(policyAnnotation, "policy");
   put(poolAnnotation, "pool");
   put(familiesAnnotation, "families");
+  put(surgeAnnotation, "surge-ips");
+  put(reserveTtlAnnotation, "reserve-ttl");
   const ranges = fields.get("ranges");
   if (ranges !== undefined) {
     // Lists are separated by ";", the ranges of a list by ",".

@@ -13,7 +13,7 @@ import type { PoolFacts } from "../../src/core/facts.ts";
 import { parseFloatingIp, parsePool } from "../../src/wire/crd.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { parsePod } from "../../src/wire/pod.ts";
-import { parseStatefulSet } from "../../src/wire/workload.ts";
+import { parseDeployment, parseStatefulSet } from "../../src/wire/workload.ts";
 import { refOf } from "../operations.ts";
 import type { ScenarioWorkloadKind } from "./scenario.ts";
 
@@ -163,8 +163,11 @@ function workloadOf(kind: ScenarioWorkloadKind, json: JsonObject): ClusterObject
   const id = { namespace: textOf(namespace), name: textOf(name) };
   const spec = objectOf(json["spec"]);
   if (id.name === "") return { kind: "problem", problem: `the ${kind} has no name` };
-  const template = templateOf(id, objectOf(spec["template"]));
-  if (typeof template === "string") return { kind: "problem", problem: template };
+  const read = templateOf(id, objectOf(spec["template"]));
+  if (typeof read === "string") return { kind: "problem", problem: read };
+  const deployment = kind === "deployment" ? parseDeployment(json) : undefined;
+  const surgeAddresses = deployment?.kind === "present" ? deployment.surgeAddresses : undefined;
+  const template = surgeAddresses === undefined ? read : { ...read, surgeAddresses };
   const counted = kind === "job" ? spec["completions"] : spec["replicas"];
   const replicas = typeof counted === "number" ? counted : 1;
   const strategy = objectOf(spec["strategy"]);
@@ -199,8 +202,9 @@ function templateOf(
   });
   if (facts === undefined) return "the pod template is not understood";
   if (facts.problems.length > 0) return facts.problems.join("; ");
-  const { wantsAddress, policy, pool, request } = facts;
-  return { wantsAddress, policy, pool, request, revision: 1 };
+  const { wantsAddress, policy, pool, request, reserveTtl } = facts;
+  const asked = { wantsAddress, policy, pool, request, revision: 1 };
+  return reserveTtl === undefined ? asked : { ...asked, reserveTtl };
 }
 
 /** An int-or-percent of a Deployment, 25 % by default; not rounded yet. */

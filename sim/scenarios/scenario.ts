@@ -110,12 +110,14 @@ const createFields: Readonly<Record<string, RegExp>> = {
   unavailable: /^\d+%?$/,
   size: /^\d{1,6}$/,
   "pre-allocate": /^yes$/,
+  "surge-ips": /^\d{1,3}$/,
+  "reserve-ttl": /^(?:never|[\d.hms]+)$/,
 };
 
-const templateFields = ["policy", "pool", "families", "ranges", "float"];
+const templateFields = ["policy", "pool", "families", "ranges", "float", "reserve-ttl"];
 
 const fieldsOf: Readonly<Record<string, readonly string[]>> = {
-  deployment: ["replicas", "surge", "unavailable", ...templateFields],
+  deployment: ["replicas", "surge", "unavailable", "surge-ips", ...templateFields],
   replicaset: ["replicas", ...templateFields],
   statefulset: ["replicas", "first-ordinal", ...templateFields],
   daemonset: templateFields,
@@ -123,7 +125,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   tapp: ["replicas", ...templateFields],
   plain: ["replicas", ...templateFields],
   pod: templateFields,
-  pool: ["size", "pre-allocate"],
+  pool: ["size", "pre-allocate", "reserve-ttl"],
 };
 
 /** Every action with its form, for messages. */

@@ -406,6 +406,12 @@ function addSimulationCommands(program: Command, run: RunAction): void {
       "one address out of these ranges, A~B,C; once more for a second address",
       (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
     )
+    .option(
+      "--surge-ips <count>",
+      "of a deployment: addresses beside one for each replica, for roll-outs",
+      natural,
+    )
+    .option("--reserve-ttl <time>", "so long an address may be reserved without a pod: 168h, never")
     .option("--no-address", "its pods want no address")
     .action((name: string, flags: { address: boolean }, command: Command) =>
       run(command, async (context) => (await load()).simWorkloadCreate(context, name, flags)),

@@ -119,6 +119,8 @@ export type WorkloadOptions = {
   readonly pool?: string;
   readonly address: boolean;
   readonly range?: readonly string[];
+  readonly surgeIps?: number;
+  readonly reserveTtl?: string;
 };
 
 /** `sim workload create KIND/NAME` */
@@ -129,7 +131,7 @@ export async function simWorkloadCreate(
 ): Promise<ExitCode> {
   const { kind, namespace, name } = workloadOf(context, word);
   const { client } = await connect(context);
-  const { replicas, policy, pool, range } = options;
+  const { replicas, policy, pool, range, surgeIps, reserveTtl } = options;
   const wish: SimulatedWorkloadWish = {
     kind,
     namespace,
@@ -139,6 +141,8 @@ export async function simWorkloadCreate(
     ...(policy === undefined || policy === "pod-delete" ? {} : { policy }),
     ...(pool === undefined ? {} : { pool }),
     ...(range === undefined ? {} : { requestIpRange: range.map((list) => list.split(",")) }),
+    ...(surgeIps === undefined ? {} : { surgeIps }),
+    ...(reserveTtl === undefined ? {} : { reserveTtl }),
   };
   const { body } = await client.call<typeof createSimulatedWorkload>({
     method: "POST",

@@ -67,12 +67,17 @@ test("what is written reads as the same facts", () => {
       controller: fc.option(arbController, { nil: undefined }),
       families: fc.constantFrom(undefined, ["IPv4"], ["IPv6", "IPv4"]),
       policy: arbPolicy,
+      reserveTtl: fc.constantFrom(undefined, "never" as const, 1_000, 90_061_500),
     })
-    .map(({ families, policy, pool, ...rest }) =>
+    .map(({ families, policy, pool, reserveTtl, ...rest }) =>
       aPod({
         ...rest,
         pool,
         policy: policyInForce(policy, pool),
+        // Where the address goes with the pod it has no effect, and reading it would warn.
+        ...(reserveTtl === undefined || policyInForce(policy, pool) === "pod-delete"
+          ? {}
+          : { reserveTtl }),
         request: { kind: "families", families } as PodFacts["request"],
       }),
     );

@@ -9,8 +9,10 @@ import {
   familiesAnnotation,
   policyAnnotation,
   poolAnnotation,
+  reserveTtlAnnotation,
 } from "./established-names.ts";
 import { formatTime } from "./json-value.ts";
+import { formatReserveTtl } from "./reserve-ttl.ts";
 
 /** A Pod that parsePod reads as these facts (times to the second). */
 export function formatPod(pod: PodFacts): unknown {
@@ -19,6 +21,9 @@ export function formatPod(pod: PodFacts): unknown {
     annotations[policyAnnotation] = pod.policy;
   }
   if (pod.pool !== undefined) annotations[poolAnnotation] = pod.pool;
+  if (pod.reserveTtl !== undefined) {
+    annotations[reserveTtlAnnotation] = formatReserveTtl(pod.reserveTtl);
+  }
   if (pod.request.kind === "families" && pod.request.families !== undefined) {
     annotations[familiesAnnotation] = pod.request.families.join(",");
   }

@@ -189,15 +189,15 @@ export function poolNameProblem(name: string): string | undefined {
 }
 
 /** Most addresses that a Deployment may have for rolling updates: a typing error must not empty a subnet. */
-const mostSurge = 256;
+export const mostSurgeAddresses = 256;
 
 /** Reads the annotation {@link surgeAnnotation} of a pod template. */
 export function parseSurge(text: string | undefined): number | { readonly problem: string } {
   if (text === undefined || text === "") return 0;
   const count = /^[0-9]{1,3}$/.test(text) ? Number(text) : Number.NaN;
-  if (count <= mostSurge) return count;
+  if (count <= mostSurgeAddresses) return count;
   return {
-    problem: `annotation ${surgeAnnotation}: ${quoteValue(text)} is no whole number from 0 to ${mostSurge}; write how many pods a rolling update may make beside the old ones, for example "1"`,
+    problem: `annotation ${surgeAnnotation}: ${quoteValue(text)} is no whole number from 0 to ${mostSurgeAddresses}; write how many pods a rolling update may make beside the old ones, for example "1"`,
   };
 }
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Random } from "../../../sim/random.ts";
 import type { PodId } from "../../core/owner.ts";
+import { builtInWorkload } from "../../core/owner.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { ManualClock } from "../memory/clock.ts";
 import { MemoryLog } from "../memory/log.ts";
@@ -14,6 +15,7 @@ import { openStateFile } from "../sqlite/state-file.ts";
 import { SimulatedCluster } from "./cluster.ts";
 import type { Extender } from "./extender.ts";
 import type { ObjectStore } from "./kept-objects.ts";
+import { refOf } from "./saved-objects.ts";
 
 /** Objects in memory that can be made to fail. */
 class MapStore implements ObjectStore {
@@ -162,6 +164,8 @@ test("what is there already, wrong or unknown is refused, and nothing changes", 
     [{ pool: "a_b" }, "pool", /has "_"/],
     [{ requestIpRange: [["10.0.0.9~10.0.0.2"]] }, "requestIpRange", /request_ip_range\[0\]\[0\]/],
     [{ requestIpRange: [["10.0.0.2"]], ipFamilies: ["IPv4" as const] }, "ipFamilies", /exclude/],
+    [{ kind: "statefulset", surgeIps: 1 }, "surgeIps", /a statefulset has no addresses beside/],
+    [{ reserveTtl: "a week" }, "reserveTtl", /"a week" is no duration.*write for example "168h"/],
   ] as const;
   for (const [wish, field, message] of wishes) {
     const refused = await cluster.createWorkload({
@@ -205,6 +209,58 @@ test("a pod that waits says why, and a Deployment that cannot roll says so", asy
     ],
   );
   assert.match(cluster.workloads()[0]?.rolloutProblem ?? "", /waits for ever: maxUnavailable 0/);
+});
+
+test("addresses for roll-outs and the time of idle ones reach pods and decisions, and outlive the process", async () => {
+  const store = new MapStore();
+  const first = aCluster(store);
+  first.cluster.start(anExtender(() => first.cluster));
+  await first.cluster.addNode({ name: "n1", ips: ["10.0.1.1"] });
+  await first.cluster.createWorkload({
+    kind: "deployment",
+    name: "web",
+    replicas: 2,
+    policy: "immutable",
+    surgeIps: 1,
+    reserveTtl: "1h30m",
+  });
+  await first.cluster.createWorkload({
+    kind: "tapp",
+    name: "game",
+    policy: "never",
+    reserveTtl: "never",
+  });
+  await first.clock.pass(10_000);
+  const web = builtInWorkload("deployment", { namespace: "default", name: "web" });
+  const game = refOf("tapp", { namespace: "default", name: "game" });
+  const second = aCluster(store);
+  for (const { cluster } of [first, second]) {
+    const [deployment, tapp] = cluster.workloads();
+    assert.deepEqual(
+      [deployment?.surgeIps, deployment?.reserveTtl, deployment?.rolloutProblem],
+      [1, "1h30m", undefined],
+    );
+    assert.deepEqual([tapp?.surgeIps, tapp?.reserveTtl], [undefined, "never"]);
+    const state = cluster.view.workload(web);
+    assert.ok(state.kind === "present");
+    assert.deepEqual([state.surgeAddresses, state.reserveTtl], [1, 5_400_000]);
+    // Of custom workloads nobody reads the template.
+    const custom = cluster.view.workload(game);
+    assert.ok(custom.kind === "present" && custom.reserveTtl === undefined);
+    const ttls = [...cluster.view.pods()].map(({ id, reserveTtl }) => [
+      id.name.slice(0, 3),
+      reserveTtl,
+    ]);
+    assert.deepEqual(
+      new Set(ttls.map(String)),
+      new Set(
+        [
+          ["web", 5_400_000],
+          ["gam", "never"],
+        ].map(String),
+      ),
+    );
+  }
 });
 
 test("a node that is killed is not ready after a while, its pods go when they may, and it comes back", async () => {

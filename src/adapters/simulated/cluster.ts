@@ -17,6 +17,7 @@ import type {
 } from "../../wire/api/simulation.ts";
 import { formatTime } from "../../wire/json-value.ts";
 import { poolNameProblem } from "../../wire/pod.ts";
+import { formatReserveTtl, parseReserveTtl } from "../../wire/reserve-ttl.ts";
 import { SimApi } from "./api.ts";
 import { SimulatedClusterView } from "./cluster-view.ts";
 import { Controllers } from "./controllers.ts";
@@ -158,6 +159,15 @@ export class SimulatedCluster {
       const message = "requestIpRange and ipFamilies exclude each other; leave one out";
       return { kind: "invalid", field: "ipFamilies", message };
     }
+    const { surgeIps, maxUnavailable } = wish;
+    if (surgeIps !== undefined && kind !== "deployment") {
+      const message = `a ${kind} has no addresses beside those of its replicas; leave it out`;
+      return { kind: "invalid", field: "surgeIps", message };
+    }
+    const reserveTtl = parseReserveTtl(wish.reserveTtl, "reserveTtl");
+    if (typeof reserveTtl === "object") {
+      return { kind: "invalid", field: "reserveTtl", message: reserveTtl.problem };
+    }
     const workload: SimWorkload = {
       kind,
       ref: refOf(kind, { namespace, name }),
@@ -170,10 +180,12 @@ export class SimulatedCluster {
         pool,
         request,
         revision: 1,
+        ...(surgeIps === undefined ? {} : { surgeAddresses: surgeIps }),
+        ...(reserveTtl === undefined ? {} : { reserveTtl }),
       },
       // The defaults of Kubernetes: 25 %, rounded up and down.
       maxSurge: wish.maxSurge ?? Math.ceil(replicas / 4),
-      maxUnavailable: wish.maxUnavailable ?? Math.floor(replicas / 4),
+      maxUnavailable: maxUnavailable ?? Math.floor(replicas / 4),
       deployment: undefined,
     };
     this.#api.put("workloads", key, workload, "operator");
@@ -316,7 +328,7 @@ export class SimulatedCluster {
   ): SimulatedWorkload {
     const { kind, ref, uid, replicas, template, maxSurge, maxUnavailable } = workload;
     const { pods, ready } = counts.get(uid) ?? { pods: 0, ready: 0 };
-    const { wantsAddress, policy, pool, request, revision } = template;
+    const { wantsAddress, policy, pool, request, revision, surgeAddresses, reserveTtl } = template;
     const keepsAddresses = policy !== "pod-delete";
     const rolloutProblem = keepsAddresses ? rolloutDeadlockOf(workload) : undefined;
     return {
@@ -335,6 +347,8 @@ export class SimulatedCluster {
         : request.families === undefined
           ? {}
           : { ipFamilies: [...request.families] }),
+      ...(surgeAddresses === undefined ? {} : { surgeIps: surgeAddresses }),
+      ...(reserveTtl === undefined ? {} : { reserveTtl: formatReserveTtl(reserveTtl) }),
       ...(kind === "deployment" ? { maxSurge, maxUnavailable } : {}),
       ...(rolloutProblem === undefined ? {} : { rolloutProblem }),
     };

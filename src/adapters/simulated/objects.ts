@@ -6,7 +6,10 @@ import type { WorkloadRef } from "../../core/owner.ts";
 import type { PodSubnet } from "../../core/subnets.ts";
 
 /** What pods of a workload ask for. */
-export type PodTemplate = Pick<PodFacts, "wantsAddress" | "policy" | "pool" | "request"> & {
+export type PodTemplate = Pick<
+  PodFacts,
+  "wantsAddress" | "policy" | "pool" | "request" | "reserveTtl"
+> & {
   /** Changes with every roll-out. */
   readonly revision: number;
   /** Of a Deployment: addresses beside those of its replicas, for rolling updates (annotation `surge-ips`); none by default. */

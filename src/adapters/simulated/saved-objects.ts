@@ -10,6 +10,7 @@ import { builtInWorkload, type WorkloadRef } from "../../core/owner.ts";
 import { parseCniArgs } from "../../wire/cni-args.ts";
 import { parsePod } from "../../wire/pod.ts";
 import { formatPod } from "../../wire/pod-manifest.ts";
+import { formatReserveTtl, parseReserveTtl } from "../../wire/reserve-ttl.ts";
 import { groupVersionKinds } from "./controllers/workplace.ts";
 import type { SimNode, SimPod, SimWorkload, WorkloadKind } from "./objects.ts";
 
@@ -49,6 +50,8 @@ const savedWorkload = Type.Object({
     pool: Type.Optional(Type.String()),
     ipFamilies: Type.Optional(Type.Array(Type.Enum(["IPv4", "IPv6"]))),
     requestIpRange: Type.Optional(Type.Array(Type.Array(Type.String()))),
+    surgeAddresses: Type.Optional(Type.Integer()),
+    reserveTtl: Type.Optional(Type.String()),
   }),
 });
 
@@ -93,13 +96,14 @@ export function parseSavedNode(text: string): SimNode | undefined {
 /** JSON of a workload. */
 export function formatSavedWorkload(workload: SimWorkload): string {
   const { ref, template, ...rest } = workload;
-  const { request, ...asked } = template;
+  const { request, reserveTtl, ...asked } = template;
   return JSON.stringify({
     ...rest,
     namespace: ref.namespace,
     name: ref.name,
     template: {
       ...asked,
+      ...(reserveTtl === undefined ? {} : { reserveTtl: formatReserveTtl(reserveTtl) }),
       ...(request.kind === "families"
         ? { ipFamilies: request.families }
         : { requestIpRange: request.ranges.map((list) => list.map(formatIpRange)) }),
@@ -112,14 +116,24 @@ export function parseSavedWorkload(text: string): SimWorkload | undefined {
   const saved = parsed(savedWorkload, text);
   if (saved === undefined) return undefined;
   const { namespace, name, template, deployment, ...rest } = saved;
-  const { revision, wantsAddress, policy, pool } = template;
+  const { revision, wantsAddress, policy, pool, surgeAddresses } = template;
   const request = requestFrom(template);
   if ("problems" in request) return undefined;
+  const reserveTtl = parseReserveTtl(template.reserveTtl, "reserveTtl");
+  if (typeof reserveTtl === "object") return undefined;
   return {
     ...rest,
     ref: refOf(rest.kind, { namespace, name }),
     deployment,
-    template: { revision, wantsAddress, policy, pool, request },
+    template: {
+      revision,
+      wantsAddress,
+      policy,
+      pool,
+      request,
+      ...(surgeAddresses === undefined ? {} : { surgeAddresses }),
+      ...(reserveTtl === undefined ? {} : { reserveTtl }),
+    },
   };
 }
 

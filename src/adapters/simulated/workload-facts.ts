@@ -31,12 +31,14 @@ export function stateOfWorkload(
   ref: WorkloadRef,
 ): WorkloadState {
   if (workload === undefined) return { kind: "gone" };
-  const { surgeAddresses = 0 } = workload.template;
+  const { surgeAddresses = 0, reserveTtl } = workload.template;
   return {
     kind: "present",
     uid: workload.uid,
     replicas: scalableKinds.has(ref.kind) ? workload.replicas : undefined,
     ...(workload.kind === "deployment" && surgeAddresses > 0 ? { surgeAddresses } : {}),
+    // Of custom workloads nobody reads the template.
+    ...(ref.type === "custom" || reserveTtl === undefined ? {} : { reserveTtl }),
     firstOrdinal: workload.firstOrdinal,
     rolloutDeadlock: rolloutDeadlockOf(workload),
   };

@@ -3,6 +3,7 @@
 
 import type { Static } from "typebox";
 import { Type } from "typebox";
+import { mostSurgeAddresses } from "../pod.ts";
 import { endpoint } from "./endpoint.ts";
 
 /** Names as Kubernetes allows them for workloads and nodes (RFC 1123). */
@@ -48,6 +49,21 @@ const templateFields = {
       maxItems: 2,
       uniqueItems: true,
       description: "one address of each family, the first is the primary one",
+    }),
+  ),
+  surgeIps: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: mostSurgeAddresses,
+      description:
+        "of a deployment: addresses that it has beside one for each replica, for roll-outs",
+    }),
+  ),
+  reserveTtl: Type.Optional(
+    Type.String({
+      maxLength: 32,
+      description:
+        'how long an address may be reserved without a pod, for example "168h"; or "never"',
     }),
   ),
 };
@@ -214,6 +230,8 @@ export const createSimulatedWorkload = endpoint({
       pool: templateFields.pool,
       requestIpRange: templateFields.requestIpRange,
       ipFamilies: templateFields.ipFamilies,
+      surgeIps: templateFields.surgeIps,
+      reserveTtl: templateFields.reserveTtl,
       maxSurge: Type.Optional(countSchema("of a deployment; 25 % of the replicas unless given")),
       maxUnavailable: Type.Optional(
         countSchema("of a deployment; 25 % of the replicas unless given"),

@@ -114,7 +114,8 @@ function createPod(
   onlyNode: string | undefined,
 ): void {
   const id = { namespace: workload.ref.namespace, name: podName };
-  const { wantsAddress, policy, pool, request, revision }: PodTemplate = workload.template;
+  const { wantsAddress, policy, pool, request, reserveTtl, revision }: PodTemplate =
+    workload.template;
   place.trace(`${workloadText(workload)}: creates pod ${podName}`);
   place.api.put("pods", podKey(id), {
     facts: {
@@ -125,6 +126,7 @@ function createPod(
       nodeName: "",
       wantsAddress,
       policy,
+      ...(reserveTtl === undefined ? {} : { reserveTtl }),
       pool,
       controller: controllerRefOf(workload),
       request,
