@@ -6,12 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { reasonToSkipBrowser, startBrowser } from "../test/browser/chromium.ts";
 import { waitUntil } from "../test/control-plane/api.ts";
-import {
-  freePort,
-  removeAtExit,
-  startProgram,
-  waitForProgram,
-} from "../test/control-plane/child-program.ts";
+import { removeAtExit } from "../test/control-plane/child-program.ts";
+import { startEmbedded } from "../test/control-plane/embedded-program.ts";
 import { buildPage } from "./page-bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -23,22 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), "galaxy-pictures-"));
 removeAtExit(folder);
 mkdirSync(images, { recursive: true });
 await buildPage(join(root, "dist", "ui"));
-const [port, apiPort] = [await freePort(), await freePort()];
-const url = `http://127.0.0.1:${apiPort}`;
-const program = startProgram({
-  name: "galaxy-ipam",
-  file: process.execPath,
-  args: [
-    "--disable-warning=ExperimentalWarning",
-    join(root, "src/bin/galaxy-ipam.ts"),
-    `--port=${port}`,
-    `--api-port=${apiPort}`,
-    `--state-dir=${join(folder, "state")}`,
-  ],
-  logFile: join(folder, "log"),
-  env: { KUBERNETES_SERVICE_HOST: "" },
-});
-await waitForProgram(program, async () => (await fetch(`${url}/readyz`)).ok);
+const { child: program, url } = await startEmbedded({ folder });
 
 const send = async (method: string, path: string, body?: unknown): Promise<unknown> => {
   const answer = await fetch(url + path, {

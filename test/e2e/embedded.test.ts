@@ -18,20 +18,12 @@ import type {
   SimulatedWorkload,
 } from "../../src/wire/api/simulation.ts";
 import { waitUntil } from "../control-plane/api.ts";
-import {
-  type ChildProgram,
-  freePort,
-  removeAtExit,
-  startProgram,
-  tailOf,
-  waitForProgram,
-} from "../control-plane/child-program.ts";
+import { type ChildProgram, removeAtExit, tailOf } from "../control-plane/child-program.ts";
+import { outsideCluster, startEmbedded } from "../control-plane/embedded-program.ts";
 
 const program = fileURLToPath(new URL("../../src/bin/galaxy-ipam.ts", import.meta.url));
 const tlsFlags = ["--tls-cert-file=/cert", "--tls-private-key-file=/key"];
 const patience = { everyMs: 100, timeoutMs: 180_000 };
-/** Outside a cluster, wherever these tests run. */
-const env = { KUBERNETES_SERVICE_HOST: "" };
 
 /** The program in a folder of its own, from one life to the next. */
 class Embedded {
@@ -46,19 +38,9 @@ class Embedded {
   }
 
   async start(): Promise<void> {
-    const [port, apiPort] = [await freePort(), await freePort()];
-    this.url = `http://127.0.0.1:${apiPort}`;
     this.#life += 1;
-    const flags = [`--port=${port}`, `--api-port=${apiPort}`, `--state-dir=${this.stateFolder}`];
-    const child = startProgram({
-      name: "galaxy-ipam",
-      file: process.execPath,
-      args: ["--disable-warning=ExperimentalWarning", program, ...flags],
-      logFile: join(this.folder, `life-${this.#life}.log`),
-      env,
-    });
-    this.#child = child;
-    await waitForProgram(child, async () => (await fetch(`${this.url}/readyz`)).ok);
+    const logName = `life-${this.#life}.log`;
+    ({ child: this.#child, url: this.url } = await startEmbedded({ folder: this.folder, logName }));
   }
 
   async stop(signal: NodeJS.Signals): Promise<void> {
@@ -541,7 +523,11 @@ async function run(...flags: readonly string[]): Promise<{ code: number | null; 
   const child = spawn(
     process.execPath,
     ["--disable-warning=ExperimentalWarning", program, "--port=0", "--api-port=0", ...flags],
-    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env }, timeout: 120_000 },
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...outsideCluster },
+      timeout: 120_000,
+    },
   );
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {

@@ -7,20 +7,12 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { waitUntil } from "../control-plane/api.ts";
-import {
-  type ChildProgram,
-  freePort,
-  removeAtExit,
-  startProgram,
-  tailOf,
-  waitForProgram,
-} from "../control-plane/child-program.ts";
+import { type ChildProgram, removeAtExit, tailOf } from "../control-plane/child-program.ts";
+import { startEmbedded } from "../control-plane/embedded-program.ts";
 import { type BlockShell, openBlockShell } from "../documents/block-shell.ts";
 import { blocksOf, isShell } from "../documents/markdown-blocks.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const patience = { everyMs: 100, timeoutMs: 180_000 };
 
 /** The blocks of the guide with the heading that each stands under. */
@@ -34,22 +26,7 @@ describe("docs/cli.md", () => {
   let shell: BlockShell;
 
   before(async () => {
-    const [port, apiPort] = [await freePort(), await freePort()];
-    url = `http://127.0.0.1:${apiPort}`;
-    child = startProgram({
-      name: "galaxy-ipam",
-      file: process.execPath,
-      args: [
-        "--disable-warning=ExperimentalWarning",
-        join(root, "src/bin/galaxy-ipam.ts"),
-        `--port=${port}`,
-        `--api-port=${apiPort}`,
-        `--state-dir=${join(folder, "state")}`,
-      ],
-      logFile: join(folder, "galaxy-ipam.log"),
-      env: { KUBERNETES_SERVICE_HOST: "" },
-    });
-    await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
+    ({ child, url } = await startEmbedded({ folder }));
     shell = openBlockShell({
       folder,
       env: { GALAXY_SERVER: url },

@@ -8,15 +8,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
-import {
-  type ChildProgram,
-  freePort,
-  removeAtExit,
-  startProgram,
-  tailOf,
-  waitForProgram,
-} from "../control-plane/child-program.ts";
+import { type ChildProgram, removeAtExit, tailOf } from "../control-plane/child-program.ts";
 import { type Cluster, startCluster } from "../control-plane/cluster-with-galaxy.ts";
+import { startEmbedded } from "../control-plane/embedded-program.ts";
 import { floatingIps, pods } from "../control-plane/kinds.ts";
 import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { type BlockShell, openBlockShell } from "../documents/block-shell.ts";
@@ -113,22 +107,8 @@ describe("docs/guide", { concurrency: 2 }, () => {
 
     before(async () => {
       const folder = newFolder();
-      const [port, apiPort] = [await freePort(), await freePort()];
-      const url = `http://127.0.0.1:${apiPort}`;
-      child = startProgram({
-        name: "galaxy-ipam",
-        file: process.execPath,
-        args: [
-          "--disable-warning=ExperimentalWarning",
-          join(repository, "src/bin/galaxy-ipam.ts"),
-          `--port=${port}`,
-          `--api-port=${apiPort}`,
-          `--state-dir=${join(folder, "state")}`,
-        ],
-        logFile: join(folder, "galaxy-ipam.log"),
-        env: { KUBERNETES_SERVICE_HOST: "" },
-      });
-      await waitForProgram(child, async () => (await fetch(`${url}/readyz`)).ok);
+      let url: string;
+      ({ child, url } = await startEmbedded({ folder }));
       shell = openBlockShell({
         folder,
         env: { GALAXY_SERVER: url },

@@ -1,10 +1,10 @@
-// docs/install.md as it stands, on a real control plane, with the permissions of deploy/ and no others; then what of these permissions was used.
+// docs/install.md as it stands, on a real control plane, with the permissions of deploy/ and no others, and the commands of docs/upgrade.md and
+// docs/backup.md in the places where they are needed.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { chmodSync, cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse as parseYaml } from "yaml";
@@ -16,16 +16,27 @@ import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { type PodPrograms, startPodPrograms } from "../control-plane/pod-programs.ts";
 import { type ServiceNetwork, startServiceNetwork } from "../control-plane/service-network.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
+import { type BlockShell, openBlockShell } from "../documents/block-shell.ts";
 import { blocksOf, isShell } from "../documents/markdown-blocks.ts";
 
 const skip = (await reasonToSkip()) || (await reasonToSkipKubectl());
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** As the guide says it, where the ports speak HTTP. */
+const service = "kube-system/http:galaxy-ipam:9041";
+
 /** For one block on a slow machine. */
 const blockLimitMs = 400_000;
 
-/** The blocks of the guide with the heading that each stands under. */
-const blocks = blocksOf("docs/install.md").filter(isShell);
+/** The blocks of the guide with the heading that each stands under, and those of the two pages that go on from its sections. */
+const guide = blocksOf("docs/install.md").filter(isShell);
+const upgrade = blocksOf("docs/upgrade.md").filter(isShell);
+const blocks = guide.flatMap((block, index) => {
+  if (block.heading === "6. Upgrade") return [...upgrade.slice(0, 1), block, ...upgrade.slice(1)];
+  const isRepaired =
+    block.heading === "7. Break and repair" && guide[index + 1]?.heading !== block.heading;
+  return isRepaired ? [block, ...blocksOf("docs/backup.md").filter(isShell)] : [block];
+});
 
 describe("docs/install.md", { skip }, () => {
   const folder = mkdtempSync(join(tmpdir(), "galaxy-install-"));
@@ -34,6 +45,7 @@ describe("docs/install.md", { skip }, () => {
   let plane: ControlPlane;
   let nodes: SimulatedNodes;
   let programs: PodPrograms;
+  let shell: BlockShell;
   let failed: string | undefined;
 
   before(async () => {
@@ -64,9 +76,25 @@ describe("docs/install.md", { skip }, () => {
     for (const name of ["deploy", "examples"]) {
       cpSync(join(root, name), join(folder, name), { recursive: true });
     }
-    writeProgram("galaxyctl", `exec '${process.execPath}' '${root}/src/bin/galaxyctl.ts' "$@"`);
+    shell = openBlockShell({
+      folder,
+      env: { KUBECONFIG: plane.kubeconfigOf("admin") },
+      limitMs: blockLimitMs,
+      onFailure: () =>
+        [...programs.processes]
+          .map(([name, { logFile }]) => `${name}:\n${tailOf(logFile)}`)
+          .join("\n"),
+    });
+    // The pages beside the guide leave out which of its Services is meant.
+    shell.addProgram(
+      "galaxyctl",
+      [
+        `case " $* " in *" --service "*) ;; *) set -- "$@" --service ${service} ;; esac`,
+        `exec '${process.execPath}' '${root}/src/bin/galaxyctl.ts' "$@"`,
+      ].join("\n"),
+    );
     // The log of a process in place of a container's; kubelet would read it.
-    writeProgram(
+    shell.addProgram(
       "kubectl",
       [
         `case " $* " in`,
@@ -84,46 +112,14 @@ describe("docs/install.md", { skip }, () => {
     await network?.stop();
   });
 
-  function writeProgram(name: string, script: string): void {
-    const file = join(folder, name);
-    writeFileSync(file, `#!/bin/sh\n${script}\n`);
-    chmodSync(file, 0o755);
-  }
-
-  /** Runs a script in the folder of the guide; each of its commands has to end well. */
-  async function shell(script: string): Promise<string> {
-    const bash = spawn("bash", ["--norc", "-e", "-o", "pipefail", "-c", script], {
-      cwd: folder,
-      env: {
-        PATH: [folder, dirname(process.execPath), process.env["PATH"] ?? ""].join(delimiter),
-        HOME: folder,
-        KUBECONFIG: plane.kubeconfigOf("admin"),
-      },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    });
-    // A loop of the guide that waits for what never comes.
-    const limit = setTimeout(() => process.kill(-(bash.pid as number), "SIGKILL"), blockLimitMs);
-    let output = "";
-    for (const stream of [bash.stdout, bash.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        output += text;
-      });
-    }
-    const code = await new Promise((resolve, reject) => {
-      bash.once("error", reject).once("close", resolve);
-    });
-    clearTimeout(limit);
-    const logs = [...programs.processes].map(
-      ([name, { logFile }]) => `${name}:\n${tailOf(logFile)}`,
-    );
-    assert.equal(code, 0, `${script}\n${output}\n${logs.join("\n")}`);
-    return output;
-  }
-
-  /** The scheduler's machine has the file of the guide. */
+  /** The scheduler's machine has the file of the guide, or has it no more. */
   async function restartScheduler(): Promise<void> {
-    const text = readFileSync(join(folder, "galaxy-scheduler.yaml"), "utf8");
+    const file = join(folder, "galaxy-scheduler.yaml");
+    if (!existsSync(file)) {
+      await plane.startScheduler({});
+      return;
+    }
+    const text = readFileSync(file, "utf8");
     const { extenders } = parseYaml(text) as { extenders: unknown };
     await plane.startScheduler({ written: { kind: "configuration", members: { extenders } } });
   }
@@ -133,14 +129,52 @@ describe("docs/install.md", { skip }, () => {
     ["kubectl get fip", /^10\.49\.70\.\d+ +Bound +default +shop +shop-/m, /10\.49\.70\.\d+ +a\d/],
     ['galaxyctl --service "$service" check', /everything agrees/],
     ["galaxyctl --service kube-system/http:galaxy-ipam:9041 check", /everything agrees/],
+    ["galaxyctl backup before-upgrade.jsonl", /everything agrees/],
+    [
+      "galaxyctl restore before-upgrade.jsonl --dry-run",
+      /everything agrees/,
+      /^0 would be restored, .* 0 refused$/m,
+    ],
+    ["galaxyctl backup galaxy.jsonl", /records, 1 Pool, 1 FloatingIPQuota, the configuration/],
+    ["galaxyctl backup objects.jsonl --objects objects.json", /records, 1 Pool, 1 FloatingIPQ/],
+    [
+      "galaxyctl restore galaxy.jsonl --dry-run",
+      /10\.49\.70\.30 +restored +reserved by the administrator/,
+      /^1 restored, .* 0 refused$/m,
+      /everything agrees/,
+    ],
+    [
+      "kubectl -n kube-system rollout restart deployment/galaxy-ipam",
+      /^3 restored, .* 0 refused$/m,
+      /everything agrees/,
+    ],
   ];
 
-  for (const [index, { heading, text: script }] of blocks.entries()) {
+  /** What has to have happened before a block makes sense, by a line of it. */
+  const first: readonly (readonly [line: string, script: string])[] = [
+    [
+      "galaxyctl backup galaxy.jsonl",
+      "galaxyctl ip reserve 10.49.70.30 --reason printer; galaxyctl pool create spare --size 2; galaxyctl quota set all --limit 100",
+    ],
+    [
+      "galaxyctl restore galaxy.jsonl --dry-run",
+      "kubectl delete fip --all; until [ $(kubectl get fip -o name | wc -l) -eq 5 ]; do sleep 1; done",
+    ],
+    [
+      "kubectl apply -k deploy/base/crds",
+      "kubectl delete crd floatingips.galaxy.k8s.io pools.galaxy.k8s.io floatingipquotas.galaxy.k8s.io",
+    ],
+  ];
+
+  for (const [index, { at, heading, text: script }] of blocks.entries()) {
     const name = script.split("\n")[0] ?? "";
     test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
       assert.equal(failed, undefined, "nothing works after a block that failed");
       failed = name;
-      const output = await shell(script);
+      for (const [line, before] of at.startsWith("docs/backup.md") ? first : []) {
+        if (script.split("\n").includes(line)) await shell.run(before);
+      }
+      const output = await shell.run(script);
       const expected = said.find(([line]) => script.split("\n").includes(line));
       for (const pattern of expected?.slice(1) ?? []) assert.match(output, pattern as RegExp);
       if (script.includes("galaxy-scheduler.yaml")) await restartScheduler();

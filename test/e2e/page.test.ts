@@ -13,13 +13,8 @@ import type { FloatingIp } from "../../src/wire/api/floating-ip.ts";
 import type { SimulatedPod, SimulatedWorkload } from "../../src/wire/api/simulation.ts";
 import { reasonToSkipBrowser, startBrowser } from "../browser/chromium.ts";
 import { waitUntil } from "../control-plane/api.ts";
-import {
-  type ChildProgram,
-  freePort,
-  removeAtExit,
-  startProgram,
-  waitForProgram,
-} from "../control-plane/child-program.ts";
+import { type ChildProgram, freePort, removeAtExit } from "../control-plane/child-program.ts";
+import { startEmbedded } from "../control-plane/embedded-program.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const patience = { everyMs: 100, timeoutMs: 120_000 };
@@ -50,26 +45,12 @@ describe("the page on the program without a cluster", { skip }, () => {
   const complaints: string[] = [];
 
   const start = async () => {
-    program = startProgram({
-      name: "galaxy-ipam",
-      file: process.execPath,
-      args: [
-        "--disable-warning=ExperimentalWarning",
-        join(root, "src/bin/galaxy-ipam.ts"),
-        `--port=${ports[0]}`,
-        `--api-port=${ports[1]}`,
-        `--state-dir=${join(folder, "state")}`,
-      ],
-      logFile: join(folder, "galaxy-ipam.log"),
-      env: { KUBERNETES_SERVICE_HOST: "" },
-    });
-    await waitForProgram(program, async () => (await fetch(`${url}/readyz`)).ok);
+    ({ child: program, url } = await startEmbedded({ folder, ports }));
   };
 
   before(async () => {
     execFileSync(process.execPath, [join(root, "scripts/build-page.ts")]);
     ports = [await freePort(), await freePort()];
-    url = `http://127.0.0.1:${ports[1]}`;
     await start();
     await waitUntil(
       "the example's pods",

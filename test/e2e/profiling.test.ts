@@ -5,15 +5,8 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
-import {
-  freePort,
-  removeAtExit,
-  startProgram,
-  waitForProgram,
-} from "../control-plane/child-program.ts";
-
-const program = fileURLToPath(new URL("../../src/bin/galaxy-ipam.ts", import.meta.url));
+import { removeAtExit } from "../control-plane/child-program.ts";
+import { startEmbedded } from "../control-plane/embedded-program.ts";
 
 /** The program without a cluster; `url` is its API. */
 async function start(
@@ -22,27 +15,13 @@ async function start(
 ): Promise<{ url: string; logFile: string }> {
   const folder = mkdtempSync(join(tmpdir(), "galaxy-profiling-"));
   removeAtExit(folder);
-  const [port, apiPort] = [await freePort(), await freePort()];
-  const url = `http://127.0.0.1:${apiPort}`;
-  const logFile = join(folder, "log");
-  const child = startProgram({
-    name: "galaxy-ipam",
-    file: process.execPath,
-    args: [
-      "--disable-warning=ExperimentalWarning",
-      program,
-      `--port=${port}`,
-      `--api-port=${apiPort}`,
-      `--state-dir=${join(folder, "state")}`,
-      "--example=false",
-      ...flags,
-    ],
-    logFile,
-    env: { KUBERNETES_SERVICE_HOST: "" },
+  const { child, url } = await startEmbedded({
+    folder,
+    flags: ["--example=false", ...flags],
+    until: "livez",
   });
   t.after(() => child.stop("SIGTERM", 30_000));
-  await waitForProgram(child, async () => (await fetch(`${url}/livez`)).ok);
-  return { url, logFile };
+  return { url, logFile: child.logFile };
 }
 
 /** Whether there is such a path, and whatever else it answers, for as long as the program has not read everything. */
