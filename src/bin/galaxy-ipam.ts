@@ -230,6 +230,10 @@ async function serve(parts: {
         const counts = service.idle.countBySubnet(ms);
         return usages.map((usage, index) => ({ usage, age, count: counts[index] ?? 0 }));
       }),
+      due: service.idle.countDueBySubnet().flatMap((count, index) => {
+        const usage = service.allocator.view.usage()[index];
+        return usage === undefined ? [] : [{ usage, count }];
+      }),
       byPool: service.idle.countByPool(),
     }),
     quotas: () =>

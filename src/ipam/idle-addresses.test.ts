@@ -178,4 +178,21 @@ describe("a reservation with reserve-ttl", () => {
     assert.equal(listed?.releaseAtMs, world.clock.nowMs() + ttlMs);
     await world.service.stop();
   });
+
+  it("counts as due from the warning on, as long as the time is not made longer", async () => {
+    const { world, ref, pass } = await withReservation({ reserveTtl: ttlMs });
+    const due = () => world.service.idle.countDueBySubnet();
+    await pass(29 * hourMs);
+    assert.deepEqual(due(), [0]);
+    await pass(2 * hourMs);
+    assert.deepEqual(due(), [1]);
+    const key = [...world.cluster.live.workloads.keys()].find((each) => each.includes(ref.name));
+    for (const workloads of [world.cluster.live.workloads, world.cluster.cached.workloads]) {
+      const state = workloads.get(String(key));
+      assert.ok(state?.kind === "present");
+      workloads.set(String(key), { ...state, reserveTtl: 10 * ttlMs });
+    }
+    assert.deepEqual(due(), [0]);
+    await world.service.stop();
+  });
 });

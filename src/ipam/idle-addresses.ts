@@ -4,7 +4,7 @@
 import type { Allocation } from "../core/allocation.ts";
 import { isBound } from "../core/allocation.ts";
 import type { IdleDecision, TtlInForce } from "../core/decide-idle.ts";
-import { decideIdle, releaseTimeMs, ttlInForce } from "../core/decide-idle.ts";
+import { decideIdle, idleWarningMs, releaseTimeMs, ttlInForce } from "../core/decide-idle.ts";
 import { poolInForce } from "../core/decide-pool.ts";
 import type { PoolFacts, WorkloadState } from "../core/facts.ts";
 import { podIsFinished } from "../core/facts.ts";
@@ -344,6 +344,25 @@ export class IdleAddresses {
     for (const { ip, idleSinceMs } of allocator.view.reserved()) {
       const isOld = ms === 0 || (idleSinceMs !== undefined && idleSinceMs <= untilMs);
       const index = isOld ? topology.subnetIndexOf(ipToNumber(ip)) : -1;
+      if (index >= 0) counts[index] = (counts[index] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  /** How many reserved addresses whose owner was told are about to be released, in the order of the pod subnets. */
+  countDueBySubnet(): readonly number[] {
+    const { allocator, clock } = this.#ports;
+    const { topology } = allocator.view;
+    const counts = topology.subnets.map(() => 0);
+    const nowMs = clock.nowMs();
+    for (const allocation of allocator.view.reserved()) {
+      // Few were told of; only for these the workload is looked up.
+      if (allocation.idleWarnedMs === undefined) continue;
+      const { releaseAtMs, ttl } = this.#lookAt(allocation);
+      // Told of a time that is longer now: it is told again before its end.
+      if (releaseAtMs === undefined || ttl.kind !== "ms") continue;
+      if (releaseAtMs - nowMs > idleWarningMs(ttl.ttlMs)) continue;
+      const index = topology.subnetIndexOf(ipToNumber(allocation.ip));
       if (index >= 0) counts[index] = (counts[index] ?? 0) + 1;
     }
     return counts;

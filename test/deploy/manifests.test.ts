@@ -166,6 +166,7 @@ async function exported(): Promise<Exported> {
           count: 1,
         },
       ],
+      due: [{ usage: { ...usage, subnet: aPodSubnet({ ranges: ["10.0.70.2"] }) }, count: 1 }],
       byPool: new Map([["blue", 1]]),
     }),
     quotas: () => [{ quota: "team-a", namespace: "ns1", limit: 2, used: 1 }],

@@ -95,6 +95,55 @@ const cases: readonly {
     alert: "GalaxyAddressConflict",
     rings: false,
   },
+  {
+    about: "a namespace has all that its quota allows",
+    series: {
+      'galaxy_quota_used{quota="team-a",namespace="ns1",instance="a"}': "1 2x20",
+      'galaxy_quota_limit{quota="team-a",namespace="ns1",instance="a"}': "2x21",
+    },
+    at: "12m",
+    alert: "GalaxyQuotaReached",
+    rings: true,
+  },
+  {
+    about: "a quota was lowered below what the namespace has",
+    series: {
+      'galaxy_quota_used{quota="team-a",namespace="ns1"}': "3x20",
+      'galaxy_quota_limit{quota="team-a",namespace="ns1"}': "1x20",
+    },
+    at: "11m",
+    alert: "GalaxyQuotaReached",
+    rings: true,
+  },
+  {
+    about: "one address is left, and a namespace that may have none has none",
+    series: {
+      'galaxy_quota_used{quota="team-a",namespace="ns1"}': "1x20",
+      'galaxy_quota_limit{quota="team-a",namespace="ns1"}': "2x20",
+      'galaxy_quota_used{quota="none",namespace="ns2"}': "0x20",
+      'galaxy_quota_limit{quota="none",namespace="ns2"}': "0x20",
+    },
+    at: "15m",
+    alert: "GalaxyQuotaReached",
+    rings: false,
+  },
+  {
+    about: "the owner of an idle address was told that it goes",
+    series: { [`galaxy_idle_due_addresses${subnet}`]: "0x5 2x10" },
+    at: "7m",
+    alert: "GalaxyIdleAddressesDue",
+    rings: true,
+  },
+  {
+    about: "idle addresses have time left",
+    series: {
+      [`galaxy_idle_due_addresses${subnet}`]: "2x5 0x10",
+      'galaxy_idle_addresses{subnet="10.0.70.0/24",first_ip="10.0.70.2",age="30d"}': "9x15",
+    },
+    at: "8m",
+    alert: "GalaxyIdleAddressesDue",
+    rings: false,
+  },
 ];
 
 describe("alerts", { skip }, () => {

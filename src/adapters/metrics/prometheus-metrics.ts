@@ -33,6 +33,8 @@ export type IdleCounts = {
     readonly age: "all" | "1d" | "7d" | "30d";
     readonly count: number;
   }[];
+  /** Those whose owner was told that they will be released. */
+  readonly due: readonly { readonly usage: SubnetUsage; readonly count: number }[];
   readonly byPool: ReadonlyMap<string, number>;
 };
 
@@ -215,6 +217,15 @@ export class PrometheusMetrics implements Metrics {
         for (const { usage, age, count } of sources.idle?.().bySubnet ?? []) {
           this.set({ ...labelsOf(usage), age }, count);
         }
+      },
+    });
+    add({
+      name: "galaxy_idle_due_addresses",
+      help: "Reserved addresses whose release was announced and is near",
+      labelNames: subnetLabels,
+      collect() {
+        this.reset();
+        for (const { usage, count } of sources.idle?.().due ?? []) this.set(labelsOf(usage), count);
       },
     });
     add({
