@@ -61,6 +61,8 @@ const { metafile } = await build({
   format: "esm",
   // It looks for its library beside its own files; the daemon does without it where it is missing.
   external: ["koffi"],
+  // Its entry for Node is CommonJS, of which import() gives a bundle nothing by name; the other one is the same as an ES module.
+  alias: { yaml: join(root, "node_modules/yaml/browser/index.js") },
   // Licences of what is bundled ask for their notices to travel along.
   legalComments: "eof",
   logLevel: "warning",

@@ -1,7 +1,7 @@
 // Proves that `npm run build` makes programs that run: alone, executable, without node_modules.
 // Not a test of what the programs do.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import {
   accessSync,
   constants,
@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import manifest from "../package.json" with { type: "json" };
 import { findMaker } from "../scripts/host-executable.ts";
 
@@ -48,7 +49,7 @@ test("the build makes one executable per program, and each explains itself with 
   assert.match(help, /Usage: galaxy-k8s-vlan/);
 });
 
-test("the package of a build is installed without fetching anything, and its programs run", () => {
+test("the package of a build is installed without fetching anything, and its programs run", async () => {
   const folder = mkdtempSync(join(tmpdir(), "package-"));
   try {
     // A hundred megabytes that were looked at above.
@@ -64,13 +65,43 @@ test("the package of a build is installed without fetching anything, and its pro
       ["install", "--offline", "--no-audit", "--no-fund", `--cache=${home}/cache`, `../${name}`],
       { cwd: home, env: { ...env, HOME: home }, stdio: "pipe" },
     );
-    for (const program of ["galaxy-ipam", "galaxyctl"]) {
-      const path = join(home, "node_modules/.bin", program);
-      const version = execFileSync(path, ["--version"], { cwd: home, env, encoding: "utf8" });
-      assert.match(version, new RegExp(`${manifest.version}\\s*$`));
+    const programs = readdirSync(join(dist, "bin"));
+    const run = (program: string, ...args: readonly string[]) =>
+      promisify(execFile)(join(home, "node_modules/.bin", program), args, { cwd: home, env });
+    await Promise.all(
+      programs.map(async (program) => {
+        const { stdout } = await run(program, "--help");
+        assert.match(stdout, new RegExp(`Usage.*\\b${program}\\b`, "i"));
+      }),
+    );
+    for (const program of ["galaxy-ipam", "galaxy-webhook", "galaxy", "galaxyctl"]) {
+      assert.equal((await run(program, "--version")).stdout, `${program} ${manifest.version}\n`);
     }
-    const help = execFileSync(join(home, "node_modules/.bin/galaxy"), ["--help"], { env });
-    assert.match(help.toString(), /Usage: galaxy/);
+    // Something of each that needs more of the package than its first file.
+    const example = join(root, "deploy/overlays/example/pod-subnets.yaml");
+    assert.match((await run("galaxyctl", "config", "check", example)).stdout, /20 addresses/);
+    const nowhere = "--master=http://127.0.0.1:1";
+    await Promise.all([
+      listensAndEnds("galaxy-ipam", nowhere, "--port=0", "--api-port=0"),
+      listensAndEnds("galaxy-webhook", nowhere, "--port=0", "--bind=127.0.0.1"),
+    ]);
+
+    async function listensAndEnds(program: string, ...args: readonly string[]): Promise<void> {
+      const child = spawn(join(home, "node_modules/.bin", program), args, { cwd: home, env });
+      const listening = '"message":"listening"';
+      let said = "";
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          const isFirst = !said.includes(listening);
+          said += text;
+          // A second one would end it at once.
+          if (isFirst && said.includes(listening)) child.kill("SIGTERM");
+        });
+      }
+      const code = await new Promise((resolve) => child.once("close", resolve));
+      assert.ok(said.includes(listening), `${program}: ${said}`);
+      assert.equal(code, 0, said);
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

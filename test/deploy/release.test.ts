@@ -24,6 +24,12 @@ test("every package of a release has a licence that is accepted", () => {
   }
 });
 
+test("the command prints them all, and ends well", () => {
+  const script = join(root, "scripts/licences.ts");
+  const printed = execFileSync(process.execPath, [script], { encoding: "utf8" });
+  for (const { name } of licences()) assert.ok(printed.includes(name), name);
+});
+
 test("of alternative licences one has to be accepted, of joined ones all", () => {
   const cases: readonly (readonly [string, boolean])[] = [
     ["MIT", true],
