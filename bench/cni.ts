@@ -493,8 +493,8 @@ async function measureInside(inside: Inside): Promise<Findings> {
     figures.push(...(await startsOf(shims, socket, Math.min(rounds, 20))));
     figures.push({
       what: "resident memory of the daemon afterwards",
-      value: residentMiB(program.pid),
-      unit: "MiB",
+      value: residentMegabytes(program.pid),
+      unit: "MB",
       target: { relation: "at most", value: 100 },
     });
     figures.push(...(await breakdown(inside, rounds)));
@@ -561,10 +561,10 @@ async function startsOf(
   );
 }
 
-/** Resident memory of a process (Linux). */
-function residentMiB(pid: number): number {
+/** Resident memory of a process in megabytes, as the target is given (Linux). */
+function residentMegabytes(pid: number): number {
   const match = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-  return Number(match?.[1]) / 1024;
+  return (Number(match?.[1]) * 1024) / 1e6;
 }
 
 const folder = process.argv.find((word) => word.startsWith(insideFlag))?.slice(insideFlag.length);
