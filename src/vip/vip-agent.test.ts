@@ -57,6 +57,22 @@ function aNode() {
   return { clock, vips, leases, gate, host, log, anAgent, lease, grant, holding, answers };
 }
 
+/** Lets the next calls of a method be refused. */
+function failing<K extends string>(of: Record<K, unknown>, method: K, times: number): void {
+  const right = of[method];
+  let left = times;
+  Object.defineProperty(of, method, {
+    configurable: true,
+    value: (...args: readonly unknown[]) => {
+      if (left === 0) return Reflect.apply(right as () => unknown, of, args);
+      left -= 1;
+      return Promise.reject(
+        new WorldError("API_UNAVAILABLE", { tried: "call", message: "in the test" }),
+      );
+    },
+  });
+}
+
 /** Three nodes whose agents hear each other, and a record in a pool that holds; the first has it. */
 async function aHold() {
   const clock = new ManualClock();
@@ -204,6 +220,51 @@ describe("the agent of virtual addresses", () => {
     await node.clock.pass(1);
     assert.deepEqual(node.answers(), []);
     assert.ok((node.lease()?.session ?? 0) > (session ?? 0));
+  });
+
+  it("goes on with a session that was handed on also when the API server or the kernel fails at first", async () => {
+    const node = aNode();
+    const session = await (await node.holding()).handOn(12_000);
+    const record = node.vips.get(second);
+    assert.ok(record !== undefined);
+    await node.vips.update({ ...record, holder: undefined });
+    failing(node.leases, "read", 2);
+    failing(node.leases, "update", 1);
+    failing(node.gate, "answering", 1);
+    node.anAgent().start(session);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address, second], "the kernel answers meanwhile");
+    await node.clock.pass(1_000);
+    assert.deepEqual(node.answers(), [address]);
+    assert.equal(node.lease()?.session, session);
+    await node.clock.pass(20_000);
+    assert.deepEqual(node.answers(), [address]);
+  });
+
+  it("does not hand a session on that the API server did not take", async () => {
+    const node = aNode();
+    const agent = await node.holding();
+    failing(node.leases, "update", 1);
+    assert.equal(await agent.handOn(12_000), undefined);
+    await agent.leave();
+    assert.deepEqual(node.answers(), []);
+  });
+
+  it("closes what it was asked to let go also when the kernel fails at first and the record is gone by then", async () => {
+    const node = aNode();
+    await node.holding();
+    const record = node.vips.get(address);
+    assert.ok(record !== undefined);
+    failing(node.gate, "close", 2);
+    await node.vips.update({ ...record, release: "wanted" });
+    const asked = node.vips.get(address);
+    assert.ok(asked !== undefined);
+    await node.vips.remove(asked);
+    await node.clock.pass(1);
+    assert.deepEqual(node.answers(), [address, second], "the kernel did not do it yet");
+    await node.clock.pass(1_000);
+    assert.deepEqual(node.answers(), [second]);
+    assert.deepEqual([...node.host.announced], [second]);
   });
 
   it("closes what the session before it answered for and what is not granted any more", async () => {

@@ -73,6 +73,8 @@ export class VipAgent {
   /** Epochs that were let go in this session: never opened again, whatever an older record says. */
   readonly #closed = new Map<Ip, { readonly bornMs: number; readonly epoch: number }>();
   readonly #letting = new Set<Ip>();
+  /** Of which a closing was begun and has not succeeded. */
+  readonly #unclosed = new Set<Ip>();
   /** Addresses whose network is ready: the next renewal opens them, too. */
   readonly #ready = new Set<Ip>();
   /** New grants that wait for their network; whatever comes while others are made ready goes together. */
@@ -155,22 +157,28 @@ export class VipAgent {
   /**
    * Ends so that a process that starts within `forMs` goes on with the same session: the kernel answers until then, and everybody else
    * waits for that long.
-   * @returns the session; undefined when that was not possible, and the kernel stops when the lease ends
+   * @returns the session; undefined when that was not possible: then {@link leave}, or the kernel stops when the lease ends
    */
   async handOn(forMs: number): Promise<number | undefined> {
     this.stop();
     await this.#beating;
-    const { clock, leases } = this.#ports;
+    const { clock, leases, log, nodeName } = this.#ports;
     const membership = this.#membership;
     // A release that is on its way could arrive when the next process has opened again.
     if (membership === undefined || this.#isLeaseUnsure || this.#letting.size > 0) return undefined;
     const sentMs = clock.nowMs();
     const durationMs = Math.max(forMs, membership.lease.durationMs);
-    const outcome = await leases.update({ ...membership.lease, durationMs });
-    if (outcome.kind !== "written") return undefined;
-    this.#membership = { lease: outcome.value, endMs: sentMs + forMs };
-    await this.#open([...this.#ready]);
-    return outcome.value.session;
+    try {
+      const outcome = await leases.update({ ...membership.lease, durationMs });
+      if (outcome.kind !== "written") return undefined;
+      this.#membership = { lease: outcome.value, endMs: sentMs + forMs };
+      await this.#open([...this.#ready]);
+      return outcome.value.session;
+    } catch (error) {
+      if (!(error instanceof WorldError)) throw error;
+      log.warn("the session for virtual addresses is not handed on", { node: nodeName }, error);
+      return undefined;
+    }
   }
 
   #beatAfter(delayMs: number): void {
@@ -209,9 +217,13 @@ export class VipAgent {
 
   async #join(): Promise<boolean> {
     const { clock, gate, leases, nodeName, timers } = this.#ports;
-    const resumed = this.#resumed;
-    this.#resumed = undefined;
-    if (resumed !== undefined && (await this.#resume(resumed))) return true;
+    if (this.#resumed !== undefined) {
+      // Whether the session goes on is tried until it is known: meanwhile the kernel answers by the timers that everybody waits for.
+      const outcome = await this.#resume(this.#resumed);
+      if (outcome === "unknown") return false;
+      this.#resumed = undefined;
+      if (outcome === "resumed") return true;
+    }
     await gate.clear();
     const found = await leases.read(nodeName);
     const previous = Math.max(found?.session ?? 0, this.#lastSession);
@@ -238,26 +250,45 @@ export class VipAgent {
     return true;
   }
 
-  /** Goes on with the session of the process before. @returns whether that is possible */
-  async #resume(session: number): Promise<boolean> {
-    const { clock, gate, leases, log, nodeName, timers, vips } = this.#ports;
+  /** Goes on with the session of the process before. `over`: it cannot. Rejects where the API server does not say. */
+  async #resume(session: number): Promise<"resumed" | "over" | "unknown"> {
+    const { clock, leases, log, nodeName, timers, vips } = this.#ports;
     const found = await leases.read(nodeName);
-    if (found === undefined || found.isRevoked || found.session !== session) return false;
+    if (found === undefined || found.isRevoked || found.session !== session) return "over";
     this.#lastSession = session;
     const sentMs = clock.nowMs();
     // The long duration stays until what the process before left in the kernel has run out, or its lease would be over before its timers.
     const outcome = await this.#reach(() => leases.update(found));
-    if (outcome.kind !== "written") return false;
+    // A revocation, or a renewal of before that arrived late: the next reading tells.
+    if (outcome.kind !== "written") return "unknown";
     this.#hasJoined = true;
     this.#longer = [{ durationMs: found.durationMs, untilMs: sentMs + found.durationMs }];
     this.#membership = { lease: outcome.value, endMs: sentMs + timers.leaseMs };
     log.info("the node's session for virtual addresses goes on", { node: nodeName, session });
     for (const { ip } of vips.all()) this.#look(ip);
-    const answering = await gate.answering();
-    const stale = answering.map(({ ip }) => ip).filter((ip) => !this.#granted.has(ip));
-    await gate.close(stale);
-    this.#ports.host.closed(stale);
-    return true;
+    this.#closeStale(session);
+    return "resumed";
+  }
+
+  /** Closes what the process before answered for and what is not granted any more; a failure is tried again in the same session. */
+  #closeStale(session: number): void {
+    const { clock, gate, host, log, nodeName } = this.#ports;
+    const close = async (): Promise<void> => {
+      const answering = await gate.answering();
+      if (this.#membership?.lease.session !== session) return;
+      const stale = answering.map(({ ip }) => ip).filter((ip) => !this.#granted.has(ip));
+      await gate.close(stale);
+      host.closed(stale);
+    };
+    close().catch((error: unknown) => {
+      if (!(error instanceof WorldError)) throw error;
+      log.warn("what was answered for before is closed again", { node: nodeName }, error);
+      clock.after(retryMs, () => {
+        if (this.#isRunning && this.#membership?.lease.session === session) {
+          this.#closeStale(session);
+        }
+      });
+    });
   }
 
   async #renew(lease: NodeLease): Promise<boolean> {
@@ -315,7 +346,9 @@ export class VipAgent {
     }
   }
 
+  /** Before the gate is cleared, which is tried until it is done. */
   #forgetAll(): void {
+    this.#unclosed.clear();
     this.#holdEndMs = 0;
     this.#heldOnUntilMs.clear();
     this.#granted.clear();
@@ -402,7 +435,9 @@ export class VipAgent {
   }
 
   async #close(ip: Ip): Promise<void> {
+    this.#unclosed.add(ip);
     await this.#ports.gate.close([ip]);
+    this.#unclosed.delete(ip);
     this.#ports.host.closed([ip]);
   }
 
@@ -654,9 +689,11 @@ export class VipAgent {
       const { clock, log, nodeName } = this.#ports;
       log.warn("a virtual address is tried again", { ip, node: nodeName, what }, error);
       if (what === "let go") this.#lookLater(ip);
-      if (what !== "stop answering") return;
+      // Also when nobody asks for it any more: the record may be gone, or another node's, by then.
       clock.after(retryMs, () => {
-        if (!this.#granted.has(ip)) this.#attempt(what, ip, () => this.#close(ip));
+        const isOpen = this.#granted.has(ip) || this.#letting.has(ip);
+        if (isOpen || !this.#unclosed.has(ip)) return;
+        this.#attempt("stop answering", ip, () => this.#close(ip));
       });
     });
   }

@@ -75,12 +75,15 @@ export class VipNode implements VipHost {
     this.#ports = ports;
   }
 
-  /** Begins to follow the records. The network was started by the caller. */
-  start(): void {
+  /**
+   * Begins to follow the records. The network was started by the caller.
+   * @param kept what it was started with: an address among these that has no record any more is taken away
+   */
+  start(kept: readonly Ip[] = []): void {
     const { claims, vips } = this.#ports;
     this.#isRunning = true;
     this.#stopWatches = [vips.watch((ip) => this.#soon(ip)), claims.watch((ip) => this.#soon(ip))];
-    for (const { ip } of vips.all()) this.#soon(ip);
+    for (const ip of [...kept, ...vips.all().map((record) => record.ip)]) this.#soon(ip);
     this.#listen();
   }
 

@@ -91,6 +91,7 @@ export class BedNode {
   readonly number: number;
   readonly namespace: LabNamespace;
   readonly ip: string;
+  readonly ip6: string;
   readonly #bed: VipBed;
   #mac = "";
   #agent: ChildProgram | undefined;
@@ -101,6 +102,7 @@ export class BedNode {
     this.number = options.number;
     this.namespace = options.namespace;
     this.ip = nodeIp(options.number);
+    this.ip6 = `2001:db8::${10 + options.number}`;
   }
 
   /** The MAC of its uplink. */

@@ -41,13 +41,19 @@ export class VipCase {
     return this.#asked(`203.0.113.${49 + addresses}`);
   }
 
+  /** The same for IPv6. */
+  routed6(): string {
+    addresses += 1;
+    return this.#asked(`2001:db8:13::${(0x50 + addresses).toString(16)}`);
+  }
+
   /** One of a pool that holds on without the API server. */
   held(): string {
     addresses += 1;
     return this.#asked(`192.0.2.${149 + addresses}`);
   }
 
-  /** The same for IPv6. */
+  /** An IPv6 address that no other case uses. */
   address6(): string {
     addresses += 1;
     return this.#asked(`2001:db8::${(0x50 + addresses).toString(16)}`);

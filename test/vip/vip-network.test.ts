@@ -421,6 +421,13 @@ describe("the network of virtual addresses on a kernel", { skip }, () => {
     await a.place(vip, { kind: "nowhere" });
     await a.place(vip, here("10.80.1.2"));
     assert.equal(await a.placed(), right);
+    // The gate is closed whatever became of what turned traffic to the pod.
+    await a.session.change("break it", [
+      "flush set inet galaxy_vip open4",
+      `delete element inet galaxy_vip to4 { ${vip} }`,
+    ]);
+    await a.gate.close([vip]);
+    assert.doesNotMatch(await a.rules(), /10\.80\.1\.2/, "nothing is turned to the pod any more");
   });
 
   it("offers routes while they are held, and withdraws them without the program that offered them", async () => {

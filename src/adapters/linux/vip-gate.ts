@@ -72,8 +72,20 @@ export class NftVipGate implements VipGate {
     this.#turned.clear();
     this.#opened.clear();
     this.#speaking.clear();
-    for (const entry of await this.#listTurned()) this.#turned.set(entry.ip, entry);
     for (const { ip } of await this.#answeringNow()) this.#opened.add(ip);
+    for (const entry of await this.#listTurned()) this.#turned.set(entry.ip, entry);
+    // Turned and not open: its time ran out when nobody was there, or its closing failed.
+    const over = [...this.#turned.keys()].filter((ip) => !this.#opened.has(ip));
+    if (over.length > 0) await this.#close(over);
+    const turned = [...this.#turned.values()];
+    await this.#nft.change(
+      "note which address a pod called that calls itself",
+      families.flatMap((family) => {
+        const set = turnSet("hairpin", family);
+        const own = turned.filter(({ ip }) => familyDigit(ip) === family);
+        return [`flush map ${set}`, ...elements("add", set, own.map(hairpinOf))];
+      }),
+    );
   }
 
   arm(withinMs: number): Promise<GatePermit> {
@@ -135,26 +147,39 @@ export class NftVipGate implements VipGate {
   }
 
   async #close(ips: readonly Ip[]): Promise<void> {
-    await this.#nft.change(
-      `answer no more for ${ips.join(", ")}`,
-      families.flatMap((family) => {
-        const own = ips.filter((ip) => familyDigit(ip) === family);
-        return [
-          ...remove(turnSet("open", family), own),
-          ...remove(wireSet("open", family), own.map(wireKey)),
-          ...this.#turnBack(family, own),
-          ...this.#speakNoMore(
-            family,
-            [...this.#speaking].flatMap(([podIp, ip]) => (own.includes(ip) ? [podIp] : [])),
-          ),
-        ];
-      }),
-    );
+    if (!this.#hasTables) await this.#ensureTables();
+    let outcome = await this.#nft.transact(this.#closing(ips));
+    if (outcome.kind === "refused") {
+      // What the kernel has is not what was thought, as after a transaction whose end nobody saw: it is read again.
+      await this.#ensureTables();
+      outcome = await this.#nft.transact(this.#closing(ips));
+    }
+    if (outcome.kind === "refused") {
+      throw new WorldError("NETWORK_CHANGE_FAILED", {
+        tried: `answer no more for ${ips.join(", ")}`,
+        message: `nft refused it: ${outcome.errors.slice(0, 300)}`,
+      });
+    }
     for (const ip of ips) {
       this.#turned.delete(ip);
       this.#opened.delete(ip);
     }
     for (const [podIp, ip] of this.#speaking) if (ips.includes(ip)) this.#speaking.delete(podIp);
+  }
+
+  #closing(ips: readonly Ip[]): readonly string[] {
+    return families.flatMap((family) => {
+      const own = ips.filter((ip) => familyDigit(ip) === family);
+      const speakers = [...this.#speaking].flatMap(([podIp, ip]) =>
+        own.includes(ip) ? [podIp] : [],
+      );
+      return [
+        ...remove(turnSet("open", family), own),
+        ...remove(wireSet("open", family), own.map(wireKey)),
+        ...this.#turnBack(family, own),
+        ...this.#speakNoMore(family, speakers),
+      ];
+    });
   }
 
   clear(): Promise<void> {
@@ -226,11 +251,7 @@ export class NftVipGate implements VipGate {
         turnSet("to", family),
         changed.map(({ ip, podIp, epoch }) => `${ip} comment "${epoch}" : ${podIp}`),
       ),
-      ...elements(
-        "add",
-        turnSet("hairpin", family),
-        changed.map(({ ip, podIp }) => `${podIp} . ${ip} : ${ip}`),
-      ),
+      ...elements("add", turnSet("hairpin", family), changed.map(hairpinOf)),
     ];
   }
 
@@ -315,6 +336,10 @@ export class NftVipGate implements VipGate {
       ),
     ]);
   }
+}
+
+function hairpinOf({ ip, podIp }: GateEntry): string {
+  return `${podIp} . ${ip} : ${ip}`;
 }
 
 /** Removes elements that may have run out. */

@@ -26,6 +26,7 @@ import { TcpPortProbe } from "../../adapters/system/port-probe.ts";
 import { UdpVipPeers } from "../../adapters/system/vip-peers.ts";
 import type { Ip } from "../../core/ip.ts";
 import { vipTimers } from "../../core/vip.ts";
+import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { VipAgent } from "../../vip/vip-agent.ts";
 import { VipNode } from "../../vip/vip-node.ts";
@@ -140,8 +141,8 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
     const resumed = await takeVipSession(sessionFile);
     if (resumed === undefined) await gate.clear();
     else await gate.ensureTables();
-    const kept = await gate.answering();
-    await network.start(kept.map(({ ip }) => ip));
+    const kept = (await gate.answering()).map(({ ip }) => ip);
+    await network.start(kept);
     const node = new VipNode({
       nodeName,
       vips,
@@ -181,15 +182,17 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
     live.agent = agent;
     live.node = node;
     agent.start(resumed);
-    node.start();
+    node.start(kept);
     prober.start();
     const stopWatch = claims.watch((ip) => agent.lookAgain(ip));
     log.info("virtual addresses are answered for", { node: nodeName, kept: kept.length });
     await aborted(signal);
     stopWatch();
     prober.stop();
-    const session =
-      options.vipRestartMs > 0 ? await agent.handOn(options.vipRestartMs) : await leave(agent);
+    const handedOn =
+      options.vipRestartMs > 0 ? await agent.handOn(options.vipRestartMs) : undefined;
+    // What cannot be handed on is given up at once, for others to take.
+    const session = handedOn ?? (await leave(agent, log));
     node.stop();
     if (session !== undefined) await leaveVipSession(sessionFile, session);
     await network.stop(session !== undefined);
@@ -220,8 +223,14 @@ async function openPeers(
   }
 }
 
-async function leave(agent: VipAgent): Promise<undefined> {
-  await agent.leave();
+/** Without the API server nobody hears of it, and everybody waits for the end of the lease. */
+async function leave(agent: VipAgent, log: Log): Promise<undefined> {
+  try {
+    await agent.leave();
+  } catch (error) {
+    if (!(error instanceof WorldError)) throw error;
+    log.warn("the session for virtual addresses ends by itself", {}, error);
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
