@@ -168,6 +168,16 @@ class StoreWithOutage<
   }
 }
 
+/** The pods that hold the address one after the other, each once for each time that it changed hands. */
+function holdersOf(vips: MemoryVersionedStore<Ip, VipRecord>): readonly string[] {
+  const names: string[] = [];
+  vips.watch((changed) => {
+    const name = vips.get(changed)?.holder?.pod.name;
+    if (name !== undefined && names.at(-1) !== name) names.push(name);
+  });
+  return names;
+}
+
 describe("virtual addresses", () => {
   it("are held by one of the pods that claim them, and its node answers", async () => {
     const { answering, clock, vips } = aCluster();
@@ -310,6 +320,43 @@ describe("virtual addresses", () => {
     change("a", { isReady: false });
     await clock.pass(1_000);
     assert.equal(vips.get(address)?.holder?.pod.name, "c");
+  });
+
+  it("move once from a pod whose readiness comes and goes to one that is steady", async () => {
+    const { change, clock, vips } = aCluster();
+    const followed = holdersOf(vips);
+    await clock.pass(1_000);
+    for (let second = 0; second < 60; second += 2) {
+      const isReady = second % 4 !== 0;
+      change("a", { isReady, ...(isReady ? { readySinceMs: clock.nowMs() } : {}) });
+      await clock.pass(2_000);
+    }
+    assert.deepEqual(followed, ["a", "b"]);
+  });
+
+  it("move seldom between pods whose readiness comes and goes together, and at once when only one is ready", async () => {
+    const { answering, change, clock, vips } = aCluster();
+    const followed = holdersOf(vips);
+    await clock.pass(1_000);
+    for (let second = 0; second < 60; second += 2) {
+      const isReady = second % 4 !== 0;
+      for (const name of ["a", "b"]) {
+        change(name, { isReady, ...(isReady ? { readySinceMs: clock.nowMs() } : {}) });
+      }
+      await clock.pass(2_000);
+      assert.equal(answering().length, isReady ? 1 : 0, "somebody answers whenever one is ready");
+    }
+    assert.ok(followed.length - 1 <= 3, followed.join());
+    for (const name of ["a", "b"]) change(name, { isReady: false });
+    await clock.pass(1_000);
+    assert.deepEqual(answering(), []);
+    assert.equal(vips.get(address)?.look.state, "Unheld");
+    assert.match(vips.get(address)?.look.message ?? "", /PodNotReady/);
+    // With nobody else neither the time that a pod must be ready nor what it did before counts.
+    const last = followed.at(-1) ?? "a";
+    change(last, { isReady: true, readySinceMs: clock.nowMs() });
+    await clock.pass(100);
+    assert.deepEqual(answering(), [`n${last}`]);
   });
 
   it("are let go when their record is deleted by hand, and granted again with a new one", async () => {
