@@ -139,7 +139,7 @@ describe("docs/install.md", { skip }, () => {
     ["galaxyctl backup objects.jsonl --objects objects.json", /records, 1 Pool, 1 FloatingIPQ/],
     [
       "galaxyctl restore galaxy.jsonl --dry-run",
-      /10\.49\.70\.30 +restored +reserved by the administrator/,
+      /10\.49\.70\.20 +restored +reserved by the administrator/,
       /^1 restored, .* 0 refused$/m,
       /everything agrees/,
     ],
@@ -154,7 +154,7 @@ describe("docs/install.md", { skip }, () => {
   const first: readonly (readonly [line: string, script: string])[] = [
     [
       "galaxyctl backup galaxy.jsonl",
-      "galaxyctl ip reserve 10.49.70.30 --reason printer; galaxyctl pool create spare --size 2; galaxyctl quota set all --limit 100",
+      "galaxyctl ip reserve 10.49.70.20 --reason printer; galaxyctl pool create spare --size 2; galaxyctl quota set all --limit 100",
     ],
     [
       "galaxyctl restore galaxy.jsonl --dry-run",
