@@ -2,7 +2,7 @@
 // than the pods; and that fields of a newer version survive this one.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -203,17 +203,6 @@ describe("backup and restore", { skip }, () => {
     assert.equal(record?.spec.key, "NULL_default_NULL_taker");
     assert.match(await succeeds("check"), /everything agrees/);
     await waitForCleanAudit(api);
-  });
-
-  test("a list that kubectl printed is a backup too, without galaxy-ipam", async () => {
-    const list = join(folder, "objects.json");
-    const made = join(folder, "made.jsonl");
-    const items = [...(await records()), ...(await cluster.api.list({ kind: pools }))];
-    writeFileSync(list, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
-    const offline = new Galaxyctl({ GALAXY_SERVER: "http://127.0.0.1:9" });
-    const { code, stderr } = await offline.run(["backup", made, "--objects", list]);
-    assert.equal(code, 0, stderr);
-    assert.match(await succeeds("restore", made, "--dry-run"), /0 would be restored, \d+ there/);
   });
 
   test("fields and definitions of a newer version survive what this version writes", async () => {
