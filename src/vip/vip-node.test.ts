@@ -1,4 +1,4 @@
-// Where a node puts an address before it is granted it. Records are written by hand; the kernel's side is in test/vip.
+// Where a node puts an address before it is granted it, and what it refuses although it was granted it. Records are written by hand; the kernel's side is in test/vip.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -48,8 +48,13 @@ function claimOf({ nodeName, pod, podIp, podUid }: VipHolder): VipClaim {
   };
 }
 
+/** What nobody may claim, as this node and as the API server know it. */
+const own = { range: ipRange("192.0.2.55~192.0.2.55"), what: "an address of this node, on eth0" };
+const service = { range: ipRange("192.0.2.56~192.0.2.57"), what: "the service CIDR 192.0.2.56/31" };
+
 /** Node n2 of two, and the place where it put the address last. */
 async function aNode(wish: { readonly namespaces?: readonly string[] } = {}) {
+  const unable: string[] = [];
   const clock = new ManualClock();
   const vips = new MemoryVersionedStore<Ip, VipRecord>((record) => record.ip);
   const places: (VipPlace | undefined)[] = [];
@@ -71,14 +76,14 @@ async function aNode(wish: { readonly namespaces?: readonly string[] } = {}) {
           lastResort: "release",
         },
       ],
-      forbidden: () => [],
+      forbidden: () => [service],
       complaints: () => [],
       watch: () => () => {},
     },
     nodeIps: () => [ip("10.70.0.11")],
     network: {
       start: async () => {},
-      neverClaimed: () => [],
+      neverClaimed: () => [own],
       place: async (wanted) => {
         places.push(wanted.get(address));
         return new Map();
@@ -95,12 +100,13 @@ async function aNode(wish: { readonly namespaces?: readonly string[] } = {}) {
     },
     clock,
     log: new MemoryLog(),
-    report: { opened: () => {}, foreignClaim: () => {}, unable: () => {} },
+    report: { opened: () => {}, foreignClaim: () => {}, unable: (_, text) => unable.push(text) },
   });
   node.start();
   await vips.create(newVipRecord(address, 0));
   return {
     node,
+    unable,
     /** Where the address is put when the record says this. */
     placeFor: async (change: Partial<VipRecord>): Promise<VipPlace | undefined> => {
       const present = vips.get(address);
@@ -141,5 +147,42 @@ describe("a node that is to have an address next", () => {
     assert.equal((await placeFor({ ...asked, next: unknown }))?.kind, "there");
     const strict = await aNode({ namespaces: ["bank"] });
     assert.equal((await strict.placeFor(asked))?.kind, "there");
+  });
+});
+
+describe("a node that is granted what may not be", () => {
+  const granted = (to: Ip, change: Partial<VipHolder> = {}): VipRecord => ({
+    ...newVipRecord(to, 0),
+    epoch: 1,
+    holder: { ...holderOn("n2"), ...change },
+  });
+
+  it("answers for what its pod may claim", async () => {
+    const { node } = await aNode();
+    assert.equal(node.refusal(granted(address)), undefined);
+  });
+
+  for (const [what, record, because] of [
+    ["in no pool", granted(ip("192.0.2.61")), /in no VIPPool/],
+    ["its own", granted(ip("192.0.2.55")), /an address of this node/],
+    ["a Service's", granted(ip("192.0.2.57")), /the service CIDR/],
+    ["loopback", granted(ip("127.0.0.1")), /loopback/],
+    ["multicast", granted(ip("ff02::1")), /multicast/],
+    ["of a pod that it does not have", granted(address, { podUid: "uid-other" }), /no pod/],
+    ["turned to another pod's address", granted(address, { podIp: ip("10.0.0.9") }), /10\.0\.0\.9/],
+  ] as const) {
+    it(`refuses an address that is ${what}, whoever wrote the record`, async () => {
+      const { node } = await aNode();
+      assert.match(node.refusal(record) ?? "", because);
+    });
+  }
+
+  it("refuses an address of a pool that does not allow the namespace, and says so once", async () => {
+    const { node, placeFor, unable } = await aNode({ namespaces: ["bank"] });
+    await placeFor({ epoch: 1, holder: holderOn("n2") });
+    for (let count = 0; count < 3; count += 1) {
+      assert.match(node.refusal(granted(address)) ?? "", /namespace shop may not use/);
+    }
+    assert.equal(unable.length, 1);
   });
 });

@@ -719,7 +719,8 @@ export class VipBed implements AsyncDisposable {
     const own = await this.lab.namespace(`p${number}`);
     const wanted = annotations["test/pod-ip"];
     const ip = wanted ?? `10.244.${node.number}.${10 + number}`;
-    const ip6 = `fd00:244:${node.number}::${(10 + number).toString(16)}`;
+    const ip6 =
+      annotations["test/pod-ip6"] ?? `fd00:244:${node.number}::${(10 + number).toString(16)}`;
     const link = `vp${number}`;
     // The way of 169.254.1.1: the pod has its addresses alone, and the node answers for everything else.
     await ipBatch(own, [
