@@ -10,8 +10,10 @@ import type {
 import type { explainPod } from "../src/wire/api/explain.ts";
 import type { getIp, listIps, releaseIps } from "../src/wire/api/floating-ip.ts";
 import type { listHistory } from "../src/wire/api/history.ts";
+import type { listIdle } from "../src/wire/api/idle.ts";
 import type { deletePool, listPools, putPool } from "../src/wire/api/pool.ts";
 import type { Problem } from "../src/wire/api/problem.ts";
+import type { deleteQuota, listQuotas, putQuota } from "../src/wire/api/quota.ts";
 import type { deleteReservation, putReservation } from "../src/wire/api/reservation.ts";
 import type { getStatus } from "../src/wire/api/status.ts";
 import type { getAddressMap, listSubnets } from "../src/wire/api/subnet.ts";
@@ -124,6 +126,16 @@ export const api = {
     call<Get<typeof putPool>>("POST", "/v1/pool", { body }),
   deletePool: ({ name }: ParamsOf<typeof deletePool>, query: QueryOf<typeof deletePool>) =>
     call<Get<typeof deletePool>>("DELETE", `/v1/pool/${segment(name)}`, { query }),
+  idle: (query: Filters<typeof listIdle>, signal?: AbortSignal) =>
+    call<Get<typeof listIdle>>("GET", "/v1/idle", {
+      query,
+      ...(signal === undefined ? {} : { signal }),
+    }),
+  quotas: () => call<Get<typeof listQuotas>>("GET", "/v1/quota"),
+  putQuota: ({ name }: ParamsOf<typeof putQuota>, body: BodyOf<typeof putQuota>) =>
+    call<Get<typeof putQuota>>("PUT", `/v1/quota/${segment(name)}`, { body }),
+  deleteQuota: ({ name }: ParamsOf<typeof deleteQuota>) =>
+    call<Get<typeof deleteQuota>>("DELETE", `/v1/quota/${segment(name)}`),
   vips: () => call<Get<typeof listVips>>("GET", "/v1/vip"),
   explain: ({ namespace, name }: ParamsOf<typeof explainPod>) =>
     call<Get<typeof explainPod>>("GET", `/v1/explain/pod/${segment(namespace)}/${segment(name)}`),

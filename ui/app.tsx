@@ -14,13 +14,15 @@ import type { Language } from "./text/text.ts";
 import { initialLanguage, keepLanguage, TextContext, translator, useText } from "./text/text.ts";
 import { AddressesView } from "./views/addresses-view.tsx";
 import { HistoryView } from "./views/history-view.tsx";
+import { IdleView } from "./views/idle-view.tsx";
 import { MapView } from "./views/map-view.tsx";
 import { PoolsView } from "./views/pools-view.tsx";
+import { QuotasView } from "./views/quotas-view.tsx";
 import { SimulationView } from "./views/simulation-view.tsx";
 import { VipsView } from "./views/vips-view.tsx";
 import { WhyView } from "./views/why-view.tsx";
 
-const views = ["map", "addresses", "pools", "vips", "why", "history"] as const;
+const views = ["map", "addresses", "pools", "idle", "quotas", "vips", "why", "history"] as const;
 type View = (typeof views)[number] | "simulation";
 
 type Place = { readonly view: View; readonly query: URLSearchParams };
@@ -257,6 +259,10 @@ function Shown(props: { readonly place: Place; readonly theme: string }) {
       return <AddressesView query={query} />;
     case "pools":
       return <PoolsView />;
+    case "idle":
+      return <IdleView query={query} />;
+    case "quotas":
+      return <QuotasView />;
     case "vips":
       return <VipsView />;
     case "why":

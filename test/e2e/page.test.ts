@@ -218,9 +218,27 @@ describe("the page on the program without a cluster", { skip }, () => {
     await form.getByLabel("Name").fill("page-pool");
     await form.getByLabel("Size").fill("3");
     await form.getByLabel("Allocate the addresses at once").check();
+    await form.getByLabel("Time limit without a pod").fill("2h");
     await form.getByRole("button").click();
     await page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
     await text(/Pool “page-pool” has 3 addresses/);
+    // Its addresses are idle, with the pool's time; while the pool wants them at once it does not run.
+    await page
+      .getByRole("row", { name: /page-pool/ })
+      .getByRole("link", { name: "2h" })
+      .click();
+    await text("3 of 3 addresses");
+    const idle = page.getByRole("row", { name: /Pool page-pool/ });
+    await idle
+      .getByText(/Pool page-pool asks for it/)
+      .first()
+      .waitFor();
+    await post("/v1/pool", { name: "page-pool", size: 3 });
+    await idle
+      .getByText(/1 h 59 min/)
+      .first()
+      .waitFor();
+    await open("#pools");
     const row = page.getByRole("row", { name: /page-pool/ });
     await row.getByRole("button", { name: /Delete/ }).click();
     await page
@@ -230,6 +248,67 @@ describe("the page on the program without a cluster", { skip }, () => {
     await page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
     await text(/Pool “page-pool” is deleted/);
     assert.equal((await addresses("poolName=page-pool")).length, 0);
+  });
+
+  it("lists idle addresses, narrows the list by keyboard, and releases one of them", async () => {
+    const path = "/v1/idle?namespace=default";
+    const before = await get<{ total: number; addresses: { ip: string }[] }>(path);
+    assert.ok(before.total >= 2, "the example leaves addresses of workloads that are gone");
+    await open("#idle");
+    await page.getByRole("form", { name: "Narrow the list" }).getByLabel("Namespace").focus();
+    await page.keyboard.type("default");
+    await page.keyboard.press("Enter");
+    await text(`${before.total} of ${before.total} addresses`);
+    assert.match(page.url(), /#idle\?namespace=default$/);
+    const ip = before.addresses[0]?.ip ?? "";
+    const row = page.getByRole("row", { name: new RegExp(`Choose ${ip.replaceAll(".", "\\.")} `) });
+    await row.getByText("stays until it is released").waitFor();
+    await row.getByRole("checkbox").focus();
+    await page.keyboard.press("Space");
+    await page.getByRole("button", { name: /Release/ }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
+    await text("Released: 1.");
+    await row.waitFor({ state: "detached" });
+    await page.getByLabel("For at least").fill("soon");
+    await page.keyboard.press("Enter");
+    await page
+      .getByRole("alert")
+      .getByText(/"soon" is no duration such as 24h/)
+      .waitFor();
+    await page.getByRole("button", { name: "Clear" }).click();
+    await page.getByRole("alert").waitFor({ state: "detached" });
+    complaints.splice(0, complaints.length, ...complaints.filter((line) => !/of 400/.test(line)));
+  });
+
+  it("makes a quota, shows how much of it is used, changes and deletes it", async () => {
+    await open("#quotas");
+    await text("No quotas");
+    const form = page.getByRole("form", { name: "Create or change a quota" });
+    await form.getByLabel("Name", { exact: true }).fill("page-quota");
+    await form.getByLabel("Most addresses").fill("1");
+    await form.getByLabel("Namespaces").fill("default, elsewhere");
+    await form.getByRole("button", { name: "Create or change a quota" }).click();
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Do it" });
+    await confirm.click();
+    await text("Quota “page-quota” allows 1 addresses.");
+    const use = page
+      .getByRole("region", { name: "What namespaces have" })
+      .getByRole("row", { name: /^default page-quota/ });
+    await use.getByText("reached").waitFor();
+    await page.getByRole("button", { name: "Change page-quota" }).click();
+    await form.getByLabel("Most addresses").fill("5000");
+    await form.getByRole("button", { name: "Create or change a quota" }).click();
+    await confirm.click();
+    await use.getByText(/\d+ of 5,000 in use/).waitFor();
+    await use.getByText("reached").waitFor({ state: "detached" });
+    await page
+      .getByRole("region", { name: "The quotas" })
+      .getByText("default, elsewhere")
+      .waitFor();
+    await page.getByRole("button", { name: /Delete/ }).click();
+    await confirm.click();
+    await text("Quota “page-quota” is deleted.");
+    await text("No quotas");
   });
 
   it("says how far a pool that is too large got, and which subnets are full then", async () => {
@@ -382,16 +461,26 @@ describe("the page on the program without a cluster", { skip }, () => {
     it(`gives a screen reader or keyboard nothing to stumble over, theme ${theme}`, async () => {
       await open("#map");
       await page.getByLabel("Theme").selectOption(theme);
+      for (const [name, limit] of Object.entries({ default: 5_000, elsewhere: 0 })) {
+        const body = JSON.stringify({ limit, namespaces: [name] });
+        const headers = { "content-type": "application/json" };
+        const answer = await fetch(`${url}/v1/quota/${name}`, { method: "PUT", headers, body });
+        assert.ok(answer.ok, await answer.text());
+      }
       for (const hash of [
         "#simulation",
         "#map?ip=10.0.0.3",
         "#addresses",
         "#pools",
+        "#idle",
+        "#quotas",
         "#vips",
         "#why?pod=default%2Fdb-0",
         "#history",
       ]) {
-        await open(hash);
+        // Without leaving the document, so that axe is read once.
+        await page.goto(`${url}/${hash}`);
+        await page.locator(`nav a[href="${hash.split("?")[0]}"][aria-current=page]`).waitFor();
         await page.locator("main h2").first().waitFor();
         await page.locator(".loading").first().waitFor({ state: "detached" });
         assert.deepEqual(await serious(), [], hash);
@@ -401,7 +490,7 @@ describe("the page on the program without a cluster", { skip }, () => {
 
   it("fits a tablet", async () => {
     await page.setViewportSize({ width: 820, height: 1100 });
-    for (const hash of ["#map?ip=10.0.0.3", "#addresses", "#simulation"]) {
+    for (const hash of ["#map?ip=10.0.0.3", "#addresses", "#idle", "#quotas", "#simulation"]) {
       await open(hash);
       await page.locator("main h2").first().waitFor();
       const width = await page.evaluate("document.documentElement.scrollWidth");
@@ -433,7 +522,9 @@ describe("the page on the program without a cluster", { skip }, () => {
   /** What axe finds serious or worse. */
   async function serious(): Promise<readonly string[]> {
     // The policy of the page allows no script but its own; a test's goes past it.
-    const found = await page.evaluate<AxeResult>(`(() => { ${axe}; return axe.run(); })()`);
+    const found = await page.evaluate<AxeResult>(
+      `(() => { if (globalThis.axe === undefined) { ${axe} } return axe.run({ resultTypes: ["violations"] }); })()`,
+    );
     return found.violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);

@@ -33,6 +33,7 @@ export function PoolsView() {
                   <th scope="col">{text("pools.size")}</th>
                   <th scope="col">{text("pools.allocated")}</th>
                   <th scope="col">{text("pools.used")}</th>
+                  <th scope="col">{text("pools.reserveTtl")}</th>
                   <th scope="col">
                     <span class="hidden">{text("action.delete")}</span>
                   </th>
@@ -66,6 +67,13 @@ export function PoolsView() {
                       )}
                     </td>
                     <td>{pool.used}</td>
+                    <td>
+                      {pool.reserveTTL === undefined ? null : (
+                        <a href={`#idle?pool=${encodeURIComponent(pool.name)}`}>
+                          {pool.reserveTTL}
+                        </a>
+                      )}
+                    </td>
                     <td>
                       <button
                         type="button"
@@ -117,6 +125,7 @@ function PoolForm(props: { readonly onDone: () => void }) {
   const [name, setName] = useState("");
   const [size, setSize] = useState("2");
   const [preAllocateIP, setPreAllocate] = useState(false);
+  const [reserveTTL, setReserveTtl] = useState("");
   const [isAsking, setAsking] = useState(false);
   const count = Number(size);
   return (
@@ -142,6 +151,14 @@ function PoolForm(props: { readonly onDone: () => void }) {
           onInput={(event) => setSize(event.currentTarget.value)}
         />
       </label>
+      <label>
+        {text("pools.reserveTtl")}
+        <input
+          value={reserveTTL}
+          placeholder="168h"
+          onInput={(event) => setReserveTtl(event.currentTarget.value)}
+        />
+      </label>
       <label class="check">
         <input
           type="checkbox"
@@ -158,7 +175,13 @@ function PoolForm(props: { readonly onDone: () => void }) {
           title={text("pools.create")}
           onClose={() => setAsking(false)}
           onConfirm={async () => {
-            const answer = await api.putPool({ name, size: count, preAllocateIP });
+            const answer = await api.putPool({
+              name,
+              size: count,
+              preAllocateIP,
+              // An empty field leaves it as it is.
+              ...(reserveTTL === "" ? {} : { reserveTTL }),
+            });
             const isShort = preAllocateIP && answer.realPoolSize < count;
             page.say(
               isShort
@@ -171,6 +194,7 @@ function PoolForm(props: { readonly onDone: () => void }) {
         >
           <p>{text("pools.createBody", { name, size: count })}</p>
           {preAllocateIP ? <p>{text("pools.preAllocateBody")}</p> : null}
+          {reserveTTL === "" ? null : <p>{text("pools.reserveTtlBody", { ttl: reserveTTL })}</p>}
         </ConfirmDialog>
       ) : null}
     </form>
