@@ -81,6 +81,12 @@ const idleMs = 2_000;
 /** After a time in which no agent renewed, so long all of them get to renew. */
 const calmMs = 1_500;
 
+/**
+ * For so long a new leader believes grants of before whose reasons it never saw: what it sees of pods may be behind what it sees of records, and
+ * a pod that was granted something a moment ago may not be there yet.
+ */
+const trustMs = 1_500;
+
 /** So long a grant lasts before it is made once more for the sake of its voters. */
 const settleMs = 10_000;
 
@@ -120,6 +126,9 @@ export class VipController {
   readonly #askedSince = new Map<string, number>();
   /** Why addresses have to leave their holders. */
   readonly #causes = new Map<Ip, Cause>();
+  /** Epochs for which this process saw, since it leads, that they were right. */
+  readonly #seenRight = new Map<Ip, number>();
+  #ledAtMs = Number.NEGATIVE_INFINITY;
   readonly #kept = new Set<Ip>();
   /** What waits for its turn, the first first. */
   readonly #waiting = new Set<Ip>();
@@ -152,7 +161,9 @@ export class VipController {
    * the time, so that a new leader knows how long each has been silent.
    */
   lead(): void {
-    const { claims, vips } = this.#ports;
+    const { claims, clock, vips } = this.#ports;
+    this.#ledAtMs = clock.nowMs();
+    this.#seenRight.clear();
     this.#kept.clear();
     this.#causes.clear();
     this.#askedSince.clear();
@@ -263,7 +274,7 @@ export class VipController {
     // From here to the decision in one tick.
     const nowMs = clock.nowMs();
     const record = vips.get(ip);
-    const judged = this.#judge(ip, record, keeping);
+    const judged = this.#judge(ip, record, keeping, nowMs);
     if (record === undefined) {
       if (judged.claimants.length === 0 && !this.#mayShowRefusal(judged)) return undefined;
       await vips.create(newVipRecord(ip, nowMs));
@@ -291,6 +302,9 @@ export class VipController {
       nowMs,
     });
     const facts = { record, judged, selection, standing };
+    const trustedUntilMs = this.#ledAtMs + trustMs;
+    const isTrusted = this.#seenRight.get(ip) !== record.epoch && nowMs < trustedUntilMs;
+    if (move.kind === "ask" && isTrusted && !record.isDeleted) return trustedUntilMs;
     this.#noteCause(facts, wanted, nowMs);
     await this.#carryOut(move, facts);
     if (move.kind !== "wait") return clock.nowMs() + retryMs;
@@ -313,6 +327,7 @@ export class VipController {
       release === "none" &&
       wanted !== undefined &&
       sameHolder(wanted, holder);
+    if (isRight) this.#seenRight.set(ip, epoch);
     if (holder === undefined || isRight) {
       this.#causes.delete(ip);
       return;
@@ -462,6 +477,7 @@ export class VipController {
     const outcome = await vips.remove(record);
     if (outcome.kind !== "removed") return;
     this.#causes.delete(record.ip);
+    this.#seenRight.delete(record.ip);
     if (this.#ports.claims.claimsOf(record.ip).length > 0) return;
     this.#kept.delete(record.ip);
     await addresses.giveBack(record.ip);
@@ -591,10 +607,9 @@ export class VipController {
   }
 
   /** Who claims the address and counts, with what is known of their nodes' agents. */
-  #judge(ip: Ip, record: VipRecord | undefined, keeping: Keeping): Judged {
-    const { claims, clock } = this.#ports;
+  #judge(ip: Ip, record: VipRecord | undefined, keeping: Keeping, nowMs: number): Judged {
+    const { claims } = this.#ports;
     const world = { pools: claims.pools(), forbidden: claims.forbidden() };
-    const nowMs = clock.nowMs();
     let { refusal } = keeping;
     let rules: Judged["rules"] = {
       minReadyMs: 0,

@@ -130,7 +130,7 @@ function aCluster(
     keep = outcome;
   };
   return {
-    ...{ answering, change, clock, controller, givenBack, leases, nodes },
+    ...{ answering, change, claims, clock, controller, givenBack, leases, nodes },
     ...{ outage, setKeep, startAgent, startController, tell, vips },
   };
 }
@@ -215,6 +215,33 @@ describe("virtual addresses", () => {
     assert.equal(leases.get("na")?.isRevoked, true);
     assert.equal(vips.get(address)?.holder?.pod.name, "b");
     assert.deepEqual(answering(), ["nb"]);
+  });
+
+  it("stay where they are when a new leader sees the grant before the pod that it was made to", async () => {
+    const { change, claims, clock, controller, startController, vips } = aCluster();
+    await clock.pass(1_000);
+    const { epoch, holder } = vips.get(address) ?? assert.fail("there is a record");
+    assert.equal(holder?.pod.name, "a");
+    controller.stop();
+    const seen = claims.get("a") ?? assert.fail("it claims");
+    change("a", undefined);
+    const second = startController();
+    await clock.pass(1_000);
+    claims.set("a", seen);
+    change("a", {});
+    await clock.pass(20_000);
+    assert.equal(vips.get(address)?.epoch, epoch);
+    // What a leader saw once it acts on at once, and what it does not see for a while it takes for gone.
+    change("a", { isReady: false });
+    await clock.pass(100);
+    assert.equal(vips.get(address)?.holder?.pod.name, "b");
+    second.stop();
+    startController();
+    change("b", undefined);
+    await clock.pass(1_400);
+    assert.equal(vips.get(address)?.look.state, "Held");
+    await clock.pass(1_000);
+    assert.equal(vips.get(address)?.holder, undefined);
   });
 
   it("are nobody's when no pod may hold them, with the reason, and somebody's at once when one may", async () => {
@@ -318,7 +345,8 @@ describe("virtual addresses", () => {
     change("b", { isReady: true, readySinceMs: clock.nowMs() - 60_000 });
     change("c", { isReady: true, readySinceMs: clock.nowMs() - 10_000 });
     change("a", { isReady: false });
-    await clock.pass(1_000);
+    // A new leader believes grants of before for a while.
+    await clock.pass(2_500);
     assert.equal(vips.get(address)?.holder?.pod.name, "c");
   });
 

@@ -5,19 +5,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { ApiClient } from "../../src/adapters/kubernetes/api-client.ts";
-import { openApiAccess } from "../../src/adapters/kubernetes/credentials.ts";
-import {
-  KubernetesNodeLeaseStore,
-  KubernetesVipStore,
-  vipLeaseNamespace,
-} from "../../src/adapters/kubernetes/vip-stores.ts";
-import { MemoryLog } from "../../src/adapters/memory/log.ts";
-import { MemoryVipGate } from "../../src/adapters/memory/vip-gate.ts";
-import { MemoryVipHost } from "../../src/adapters/memory/vip-host.ts";
-import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { VipTimers } from "../../src/core/vip.ts";
-import { VipAgent } from "../../src/vip/vip-agent.ts";
 import { type ApiClient as Observer, waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
@@ -35,10 +23,10 @@ import {
 } from "../control-plane/kinds.ts";
 import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { aConfigMap, aDeployment, aNamespace, aPod } from "../control-plane/manifests.ts";
+import { type MemoryAgent, startMemoryAgent } from "../vip/memory-agent.ts";
 
 const skip = await reasonToSkip();
 const skipKubectl = await reasonToSkipKubectl();
-const times = { firstPauseMs: 50, maxPauseMs: 500 };
 const addressesAnnotation = "vip.galaxy.k8s.io/addresses";
 
 /**
@@ -79,9 +67,7 @@ describe("the control side of virtual addresses", { skip }, () => {
   let plane: ControlPlane;
   let api: Observer;
   let ipam: GalaxyIpam;
-  const clock = new SystemClock();
-  const log = new MemoryLog();
-  const agents = new Map<string, Awaited<ReturnType<typeof startAgent>>>();
+  const agents = new Map<string, MemoryAgent>();
 
   before(async () => {
     plane = await startControlPlane({ hasControllers: false });
@@ -133,32 +119,8 @@ describe("the control side of virtual addresses", { skip }, () => {
     };
   }
 
-  async function startAgent(nodeName: string) {
-    const client = new ApiClient({
-      access: await openApiAccess({ kubeconfig: plane.kubeconfigOf("galaxy-ipam") }),
-    });
-    const vips = new KubernetesVipStore({ client, log, times });
-    const leases = new KubernetesNodeLeaseStore({
-      client,
-      log,
-      namespace: vipLeaseNamespace,
-      nodeName,
-      times,
-    });
-    const gate = new MemoryVipGate(clock);
-    const host = new MemoryVipHost();
-    vips.start();
-    await vips.whenSynced();
-    const agent = new VipAgent({ nodeName, vips, leases, gate, host, clock, log, timers });
-    agent.start();
-    return {
-      gate,
-      stop: () => {
-        agent.stop();
-        vips.stop();
-        client.close();
-      },
-    };
+  function startAgent(nodeName: string) {
+    return startMemoryAgent({ kubeconfig: plane.kubeconfigOf("galaxy-ipam"), nodeName, timers });
   }
 
   /** A pod that runs on a node; the nodes of this test have no kubelet. */
@@ -194,10 +156,20 @@ describe("the control side of virtual addresses", { skip }, () => {
     return setCondition(name, namespace, "Ready", isTrue);
   }
 
+  /**
+   * Resolves when they hold nothing any more: a node that is slow to let an address go loses its lease, and with it whatever the next test has
+   * there.
+   */
   async function removePods(...names: readonly string[]) {
     for (const name of names) {
       await api.delete(pods, { name, namespace: "default" }, { gracePeriodSeconds: 0 });
     }
+    await waitUntil(
+      `${names.join(", ")} to hold nothing`,
+      async () => (await api.list({ kind: floatingVips })) as readonly Vip[],
+      (vips) => vips.every(({ status }) => !names.includes(status?.holder?.pod ?? "")),
+      { everyMs: 25 },
+    );
   }
 
   async function whenVip(name: string, what: string, isSo: (vip: Vip | undefined) => boolean) {
@@ -617,7 +589,7 @@ describe("the control side of virtual addresses", { skip }, () => {
     const after = await whenHeldBy("192.0.2.59", "nine-a");
     assert.equal(after.epoch, before.epoch, `moved: ${JSON.stringify(after.lastTransition)}`);
     await ipam.stop();
-    await removePods("nine-a");
+    await api.delete(pods, { name: "nine-a", namespace: "default" }, { gracePeriodSeconds: 0 });
     ipam = await startGalaxyIpam({ kubeconfig: plane.kubeconfigOf("galaxy-ipam"), flags });
     await ipam.whenReady();
     await whenHeldBy("192.0.2.59", "nine-b");
