@@ -16,6 +16,7 @@ import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import { type PodPrograms, startPodPrograms } from "../control-plane/pod-programs.ts";
 import { type ServiceNetwork, startServiceNetwork } from "../control-plane/service-network.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
+import { verifySurroundings } from "../deploy/surroundings.ts";
 import { type BlockShell, openBlockShell } from "../documents/block-shell.ts";
 import { blocksOf, isShell } from "../documents/markdown-blocks.ts";
 
@@ -166,8 +167,14 @@ describe("docs/install.md", { skip }, () => {
     ],
   ];
 
+  const firstOfWebhook = blocks.findIndex(({ heading }) => heading.startsWith("5. "));
   for (const [index, { at, heading, text: script }] of blocks.entries()) {
     const name = script.split("\n")[0] ?? "";
+    if (index === firstOfWebhook) {
+      test("disruption budget, priorities and network policy are in force", async () => {
+        await verifySurroundings(plane, "10.49.27.0/24");
+      });
+    }
     test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
       assert.equal(failed, undefined, "nothing works after a block that failed");
       failed = name;
@@ -178,11 +185,19 @@ describe("docs/install.md", { skip }, () => {
       const expected = said.find(([line]) => script.split("\n").includes(line));
       for (const pattern of expected?.slice(1) ?? []) assert.match(output, pattern as RegExp);
       if (script.includes("galaxy-scheduler.yaml")) await restartScheduler();
+      if (heading === "The scheduler as before") await shell.run(withoutExtender);
       if (heading === "4. The first pods") await waitForCleanAudit(plane.api);
       failed = undefined;
     });
   }
 });
+
+/** A scheduler that was told of no extender again keeps a pod with a float IP waiting, and says why. */
+const withoutExtender = [
+  "kubectl apply -f examples/deployment-immutable.yaml",
+  "until kubectl get events --field-selector reason=FailedScheduling | grep 'Insufficient tke.cloud.tencent.com/eni-ip'; do sleep 0.5; done",
+  "kubectl delete -f examples/deployment-immutable.yaml",
+].join("\n");
 
 /** Those of the harness and what else a cluster has that an installation needs. */
 const controllers = [
