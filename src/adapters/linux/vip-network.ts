@@ -258,7 +258,8 @@ export class LinuxVipNetwork implements VipNetwork {
     }
     const found = new Map<Ip, string>();
     const own = new Set(this.#uplinks.map(({ mac }) => mac));
-    for (const family of families) {
+    const listened = new Set([...this.#listened].map(familyDigit));
+    for (const family of listened) {
       for (const { ip, mac } of await this.#heard(family)) {
         if (!this.#listened.has(ip) || own.has(mac)) continue;
         const names = this.#placed.get(ip)?.uplinks.map(({ name }) => name) ?? [];
