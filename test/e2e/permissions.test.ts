@@ -5,14 +5,17 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { parseAllDocuments } from "yaml";
+import { vipLeaseNamespace } from "../../src/adapters/kubernetes/vip-stores.ts";
+import { vipTimers } from "../../src/core/vip.ts";
 import { parseIpamFlags } from "../../src/wire/ipam-options.ts";
 import { parseNodeOptions } from "../../src/wire/node-options.ts";
+import { vipAddressesAnnotation, vipProbeAnnotation } from "../../src/wire/vip-claim.ts";
 import { type ApiClient, isReady, podsOf, waitUntil } from "../control-plane/api.ts";
 import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
@@ -35,13 +38,16 @@ import {
   deployments,
   events,
   floatingIps,
+  floatingVips,
   type Kind,
   type KubeObject,
+  leases,
   nodes as nodeKind,
   pods,
   pools,
   replicaSets,
   statefulSets,
+  vipPools,
 } from "../control-plane/kinds.ts";
 import { reasonToSkipKubectl } from "../control-plane/kubectl.ts";
 import {
@@ -56,6 +62,8 @@ import { logLinesOf } from "../control-plane/program-log.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
 import { NetworkLab, reasonToSkipLab } from "../node/network-lab.ts";
 import { callSdn, podEnvironment, startDaemon } from "../node/programs.ts";
+import { startMemoryAgent } from "../vip/memory-agent.ts";
+import { locateNft } from "../vip/programs.ts";
 
 const skip = (await reasonToSkip()) || (await reasonToSkipKubectl());
 const skipLab = await reasonToSkipLab();
@@ -78,6 +86,18 @@ const clusterRoles: Kind<Role> = {
   namespaced: false,
 };
 const roles: Kind<Role> = { apiVersion: rbac, kind: "Role", plural: "roles", namespaced: true };
+
+/** The roles of a program. */
+function rolesOf(
+  name: string,
+): readonly (readonly [Kind<Role>, { readonly name: string; readonly namespace?: string }])[] {
+  const own = [
+    [clusterRoles, { name }],
+    [clusterRoles, { name: `${name}-virtual-addresses` }],
+    [roles, { name, namespace: vipLeaseNamespace }],
+  ] as const;
+  return name === "galaxy" ? own : [...own, [roles, { name, namespace }]];
+}
 
 /** A call as the API server's audit log has it. */
 type AuditedCall = {
@@ -266,11 +286,10 @@ describe("the roles of deploy", { skip }, () => {
       .map(({ verb, requestURI }) => `${verb} ${requestURI}`);
   }
 
+  /** Of everything that is granted to a program: also for virtual addresses, whose roles are apart. */
   async function granted(name: string): Promise<readonly string[]> {
-    const found = [
-      await api.get(clusterRoles, { name }),
-      await api.get(roles, { name, namespace }),
-    ].flatMap((role) => role?.rules ?? []);
+    const all = await Promise.all(rolesOf(name).map(([kind, at]) => api.get(kind, at)));
+    const found = all.flatMap((role) => role?.rules ?? assert.fail("the role is there"));
     return found.flatMap(({ apiGroups, resources, verbs }) =>
       apiGroups.flatMap((group) =>
         resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource} of "${group}"`)),
@@ -287,6 +306,49 @@ describe("the roles of deploy", { skip }, () => {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+
+  /**
+   * Two addresses are held and lost: one by a pod that goes away while its agent does not answer any more, which takes the lease of its node; one
+   * whose node has no lease any more, in the place of which galaxy-ipam puts one.
+   */
+  async function loseVirtualAddresses(): Promise<void> {
+    await api.create(aVipPool("edge"));
+    const claims = [
+      ["a1", "claims-a", "192.0.2.50"],
+      ["node1", "claims-b", "192.0.2.51"],
+    ] as const;
+    const kubeconfig = plane.kubeconfigOf("admin");
+    const agents = await Promise.all(
+      claims.map(([nodeName]) => startMemoryAgent({ kubeconfig, nodeName, timers: vipTimers })),
+    );
+    for (const [nodeName, name, address] of claims) {
+      await api.create(aClaimant(name, nodeName, { [vipAddressesAnnotation]: address }));
+    }
+    for (const [, , name] of claims) {
+      const at = { name };
+      await api.waitForOne("it to be held", floatingVips, at, (vip) => stateOf(vip) === "Held");
+    }
+    for (const agent of agents) agent.stop();
+    const lease = { name: "node1", namespace: vipLeaseNamespace };
+    await api.delete(leases, lease);
+    await api.delete(pods, { name: "claims-a", namespace: "default" });
+    await api.waitForOne("another lease", leases, lease, () => true);
+    await api.delete(pods, { name: "claims-b", namespace: "default" });
+    await api.waitFor("no virtual address", { kind: floatingVips }, (all) => all.length === 0);
+  }
+
+  function aVipPool(name: string) {
+    const spec = { ranges: ["192.0.2.50~192.0.2.59"], minReadySeconds: 0 };
+    return { apiVersion: "galaxy.k8s.io/v1alpha1", kind: "VIPPool", metadata: { name }, spec };
+  }
+
+  function aClaimant(name: string, nodeName: string, annotations: Record<string, string>) {
+    return aPod({ name, nodeName, annotations, wantsFloatIp: false });
+  }
+
+  function stateOf({ status }: { readonly status?: Readonly<Record<string, unknown>> }): unknown {
+    return status?.["state"];
+  }
 
   test("galaxy-ipam does all its work with its role, nothing is refused and nothing is left over", async () => {
     // Workloads of each kind, through the scheduler, and away again: that they are gone is read from the API server.
@@ -385,6 +447,8 @@ describe("the roles of deploy", { skip }, () => {
       { everyMs: 500 },
     );
 
+    await loseVirtualAddresses();
+
     const wanted = await granted("galaxy-ipam");
     let replicas = 0;
     // A watch is in the log when it has ended.
@@ -406,11 +470,25 @@ describe("the roles of deploy", { skip }, () => {
 
   test("the daemon does all its work with its role, nothing is refused and nothing is left over", {
     skip: skipLab,
-  }, async () => {
+  }, async (t) => {
+    const nft = await locateNft();
+    if (nft.kind === "missing") throw new Error(nft.because);
     await using lab = await NetworkLab.open();
     const { nodes: machines } = await lab.outsideWithNodes(1);
     const [machine] = machines;
     assert.ok(machine !== undefined);
+    // Between the daemon and the API server, so that watches end, and a write of a virtual address meets another one.
+    const own = await startFaultyApiProxy();
+    t.after(() => own.stop());
+    const { url, ca } = api.address;
+    own.forwardTo({ url, ca, token: await tokenOf("galaxy") });
+    const conflict = own.break(
+      ({ method, path }) => method === "PUT" && path.includes("/floatingvips/"),
+      { kind: "status", code: 409 },
+      { times: 1 },
+    );
+    // The daemon is to make its lease itself.
+    await api.delete(leases, { name: "node1", namespace: vipLeaseNamespace });
     await using daemon = await startDaemon({
       lab,
       node: machine,
@@ -419,8 +497,14 @@ describe("the roles of deploy", { skip }, () => {
         NetworkConf: [{ type: "galaxy-k8s-vlan", device: "eth0", switch: "pure" }],
         ENIIPNetwork: "galaxy-k8s-vlan",
       },
-      access: `--kubeconfig=${await kubeconfigOf("galaxy")}`,
+      access: `--master=${own.url}`,
+      env: { PATH: [dirname(nft.file), process.env.PATH].join(":") },
     });
+    // An address that the node is granted, and a probe that it is to report.
+    await api.apply(aVipPool("edge"));
+    await api.create(aClaimant("held-0", "node1", { [vipAddressesAnnotation]: "192.0.2.52" }));
+    const probed = { [vipAddressesAnnotation]: "192.0.2.53", [vipProbeAnnotation]: "tcp:80" };
+    await api.create(aClaimant("probed-0", "node1", probed));
     await api.patch(nodeKind, { name: "node1" }, { metadata: { labels: { there: "yes" } } });
     const pod = await api.create(aPod({ name: "there-0", nodeSelector: { there: "yes" } }));
     await api.waitForOne(
@@ -445,8 +529,15 @@ describe("the roles of deploy", { skip }, () => {
     };
     const wanted = await granted("galaxy");
     await waitUntil(
+      "the conflict",
+      async () => conflict.count(),
+      (count) => count === 1,
+    );
+    await waitUntil(
       "every rule to be used",
       async () => {
+        // A watch is in the log when it has ended.
+        own.cutWatches();
         const environment = podEnvironment("ADD", elsewhere);
         const refusal = await callSdn(daemon.socket, environment, { cniVersion: "1.0.0" });
         assert.equal(refusal.code, 1, JSON.stringify(refusal.json));
@@ -457,6 +548,10 @@ describe("the roles of deploy", { skip }, () => {
       { everyMs: 1_000, timeoutMs: 60_000 },
     );
     assert.deepEqual(refused("galaxy"), []);
+    for (const name of ["held-0", "probed-0"]) {
+      await api.delete(pods, { name, namespace: "default" });
+    }
+    await api.waitFor("no virtual address", { kind: floatingVips }, (all) => all.length === 0);
   });
 
   test("every component is accepted by the API server, and the programs understand the flags that come with it", async () => {
@@ -499,8 +594,10 @@ describe("the roles of deploy", { skip }, () => {
 
   /** Takes one verb on one resource from a role of galaxy-ipam, and gives it back at the end. */
   async function without(verb: string, resource: string, then: () => Promise<void>): Promise<void> {
-    const kind = ["leases", "configmaps"].includes(resource) ? roles : clusterRoles;
-    const at = kind === roles ? { name: "galaxy-ipam", namespace } : { name: "galaxy-ipam" };
+    const isVip = resource.startsWith("floatingvips");
+    const [kind, at] = ["leases", "configmaps"].includes(resource)
+      ? ([roles, { name: "galaxy-ipam", namespace }] as const)
+      : ([clusterRoles, { name: `galaxy-ipam${isVip ? "-virtual-addresses" : ""}` }] as const);
     const role = await api.get(kind, at);
     assert.ok(role !== undefined);
     const rules = role.rules.flatMap((rule) => {
@@ -563,28 +660,35 @@ describe("the roles of deploy", { skip }, () => {
       await ipam.whenReady();
       await ipam.stop();
     }
-    // Without a watch it reads everything again and again, and says why.
-    await without("watch", "pods", async () => {
-      ipam = await start([]);
-      await waitUntil(
-        "the log to name what lacks",
-        async () => tailOf(ipam.logFile, 1_000),
-        (text) =>
-          /cannot watch resource .{0,6}pods.*grant it in the program's ClusterRole/.test(text),
-      );
-    });
+    // Without a watch it reads everything again and again, and says why; without virtual addresses it serves everything else.
+    await without("watch", "pods", () =>
+      without("list", "floatingvips", async () => {
+        ipam = await start([]);
+        for (const lack of ["watch resource .{0,6}pods", "list resource .{0,6}floatingvips"]) {
+          await waitUntil(
+            "the log to name what lacks",
+            async () => tailOf(ipam.logFile, 1_000),
+            (text) =>
+              new RegExp(`cannot ${lack}.*grant it in the program's ClusterRole`).test(text),
+          );
+        }
+      }),
+    );
     await ipam.whenReady();
     await ipam.stop();
   });
 
   test("a definition that is missing, or of another program, is said in one line with what to apply", async () => {
     const name = "pools.galaxy.k8s.io";
+    const vipName = "floatingvips.galaxy.k8s.io";
     const definition = await api.get(customResourceDefinitions, { name });
     assert.ok(definition !== undefined);
     await api.delete(customResourceDefinitions, { name });
-    await api.waitFor("the definition to be gone", { kind: customResourceDefinitions }, (all) =>
-      all.every(({ metadata }) => metadata.name !== name),
+    await api.delete(customResourceDefinitions, { name: vipName });
+    await api.waitFor("the definitions to be gone", { kind: customResourceDefinitions }, (all) =>
+      all.every(({ metadata }) => metadata.name !== name && metadata.name !== vipName),
     );
+    await api.apply(aVipPool("late"));
     ipam = await start([]);
     const { text } = await waitUntil(
       "health to name the definition",
@@ -614,6 +718,9 @@ describe("the roles of deploy", { skip }, () => {
     );
     assert.equal(said.length, 1);
     assert.match(JSON.stringify(said), /pools\.galaxy\.k8s\.io.*deploy\/base\/crds/);
+    const ofVips = lines.filter(({ message }) => /virtual addresses/.test(String(message)));
+    assert.equal(ofVips.length, 1, JSON.stringify(ofVips));
+    assert.match(JSON.stringify(ofVips), /floatingvips\.galaxy\.k8s\.io.*deploy\/base\/crds/);
     const answer = await adminCall("POST", "/v1/pool", {
       name: "old",
       size: 1,
@@ -631,6 +738,13 @@ describe("the roles of deploy", { skip }, () => {
       pools,
       { name: "old", namespace },
       (pool) => pool.status?.["allocated"] === 1,
+    );
+    // Virtual addresses are served from now on, without another start.
+    await api.waitForOne(
+      "the status of a VIPPool",
+      vipPools,
+      { name: "late" },
+      (pool) => (pool as { status?: { addresses?: number } }).status?.addresses === 10,
     );
   });
 });

@@ -216,9 +216,10 @@ async function prepareVips(client: ApiClient, log: Log, leaseNamespace: string):
     await ensureNamespace({ client, log, name: leaseNamespace });
   } catch (error) {
     if (!(error instanceof WorldError) || error.code !== "API_FORBIDDEN") throw error;
-    log.warn("virtual addresses are not served; grant what is missing, or give --vip=false", {
-      reason: error.message,
-    });
+    log.warn(
+      "virtual addresses are not served until what is missing is there; apply or grant it, or give --vip=false",
+      { reason: error.message },
+    );
   }
 }
 
