@@ -8,6 +8,7 @@ import { KeepalivedBed, keepalivedIp } from "../test/vip/keepalived.ts";
 import type { FrameMeter, ProbeStream } from "../test/vip/meters.ts";
 import { doubleAnswers, monotonicMs, takeOverGap } from "../test/vip/meters.ts";
 import { benchmark, type Figure, type Findings, type Mode } from "./measure/benchmark.ts";
+import { movesTable } from "./measure/moves-table.ts";
 import { median, percentile } from "./measure/statistics.ts";
 
 /** One move: from its cause to the first answer of the new holder, and from the last answer of the old one. */
@@ -339,6 +340,7 @@ async function measure(mode: Mode): Promise<Findings> {
     ...(isChosen("keepalived") ? await ofKeepalived(runs) : []),
     ...(isChosen("many addresses") ? await ofManyAddresses(count) : []),
   ];
+  console.log(`${movesTable(figures)}\n`);
   return {
     parameters: {
       "runs of each cause": runs,

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { lineChart } from "../bench/measure/line-chart.ts";
+import { movesTable } from "../bench/measure/moves-table.ts";
 import { performancePage } from "../bench/measure/performance-page.ts";
 import { savedResults } from "../bench/measure/saved-results.ts";
 
@@ -15,6 +16,27 @@ test("docs/performance.md and its plot show the saved results", () => {
   const remedy = "run npm run bench -- --write and commit the page with the results";
   assert.equal(text, page, remedy);
   assert.equal(readFileSync(new URL("performance.svg", docs), "utf8"), plot, remedy);
+});
+
+test("moves of an address stand in a row for each cause, with their bounds, and what missed them is bold", () => {
+  const move = (what: string, value: number, most?: number) => ({
+    what,
+    value,
+    unit: "ms",
+    ...(most === undefined ? {} : { target: { relation: "at most" as const, value: most } }),
+  });
+  const table = movesTable([
+    move("pod deleted: until the new pod answers, p50", 80.4),
+    move("pod deleted: until the new pod answers, worst", 501, 500),
+    move("pod deleted: nobody answers, p95", 99.6, 100),
+    move("requests answered by two nodes", 0, 0),
+    move("keepalived, node crash: nobody answers, p50", 3_100),
+  ]);
+  assert.deepEqual(table.split("\n").slice(2), [
+    "| pod deleted | 80 |  | **501** |  | 100 |  | all worst ≤ 500, gap p95 ≤ 100 |",
+    "| keepalived, node crash |  |  |  | 3100 |  |  |  |",
+  ]);
+  assert.equal(movesTable([move("something else", 1)]), "");
 });
 
 test("a chart has a line with its name for each series, inside the panel", () => {

@@ -4,13 +4,14 @@
 import type { Figure, SavedResult } from "./benchmark.ts";
 import { isMet } from "./benchmark.ts";
 import { type Line, lineChart, type Panel } from "./line-chart.ts";
+import { movesTable } from "./moves-table.ts";
 
 /** The page and its plot. */
 export type PerformancePage = { readonly page: string; readonly plot: string };
 
 /**
  * Puts the figures into the page.
- * @param page the page as it is, with the markers `<!-- targets -->`, `<!-- growth -->` and `<!-- end -->`
+ * @param page the page as it is, with the markers `<!-- targets -->`, `<!-- growth -->`, `<!-- moves -->` and `<!-- end -->`
  * @param results every saved result, in the order of the table
  * @throws Error when a marker or a figure that is drawn is missing
  */
@@ -18,8 +19,16 @@ export function performancePage(page: string, results: readonly SavedResult[]): 
   const scale = results.find(({ name }) => name === "scale");
   if (scale === undefined) throw new Error("there is no result of scale; run it first");
   const title = `Growth of cost with ${scale.parameters["nodes"]?.toLocaleString("en")} nodes (${scale.date.slice(0, 10)}); dotted: ten times at ten times the size`;
+  const tables = {
+    targets: targetTable(results),
+    growth: growthTable(scale),
+    moves: movesOf(results.find(({ name }) => name === "vip")),
+  };
   return {
-    page: replaced(replaced(page, "targets", targetTable(results)), "growth", growthTable(scale)),
+    page: Object.entries(tables).reduce(
+      (text, [marker, table]) => replaced(text, marker, table),
+      page,
+    ),
     plot: lineChart(title, panelsOf(scale)),
   };
 }
@@ -29,6 +38,13 @@ function replaced(page: string, marker: string, table: string): string {
   const end = page.indexOf("<!-- end -->", start);
   if (start < 0 || end < 0) throw new Error(`docs/performance.md has no marker "${marker}"`);
   return `${page.slice(0, start)}<!-- ${marker} -->\n${table}\n${page.slice(end)}`;
+}
+
+function movesOf(vip: SavedResult | undefined): string {
+  if (vip === undefined) return "Not measured on a quiet machine yet: `npm run bench -- vip`.";
+  const { loadBefore } = vip.machine;
+  const runs = vip.parameters["runs of each cause"];
+  return `${movesTable(vip.figures)}\n\nMilliseconds, ${runs} runs each, ${vip.date.slice(0, 10)}, load ${loadBefore} before. Bold: missed.`;
 }
 
 /** Every figure that has a target, met or not. */
