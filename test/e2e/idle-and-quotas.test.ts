@@ -72,6 +72,27 @@ describe("idle addresses and quotas on a real control plane", { skip }, () => {
     assert.equal(spec?.["reserveTTL"], "never");
   });
 
+  test("the API server refuses quotas that mean nothing, and names the field", async () => {
+    const cases: readonly (readonly [unknown, RegExp])[] = [
+      [{}, /spec\.limit: Required value/],
+      [{ limit: -1 }, /spec\.limit: Invalid value: -1/],
+      [{ limit: "2" }, /spec\.limit: Invalid value: "string"/],
+      [{ limit: 2 ** 31 }, /spec\.limit/],
+      [{ limit: 1, namespaces: "default" }, /spec\.namespaces: Invalid value: "string"/],
+      [{ limit: 1, namespaces: ["Team_A"] }, /spec\.namespaces.*should match/],
+      [{ limit: 1, namespaces: ["a", "a"] }, /spec\.namespaces\[1\]: Duplicate value: "a"/],
+    ];
+    for (const [spec, message] of cases) {
+      const made = { apiVersion: galaxy, kind: "FloatingIPQuota", metadata: { name: "wrong" } };
+      await assert.rejects(api.create({ ...made, spec } as never), (error: Error) => {
+        assert.match(error.message, /422/);
+        assert.match(error.message, message);
+        return true;
+      });
+    }
+    assert.deepEqual(await api.list({ kind: quotas }), []);
+  });
+
   test("a quota, which counts reservations too, keeps pods waiting and says why", async () => {
     const made = { apiVersion: galaxy, kind: "FloatingIPQuota", metadata: { name: "few" } };
     // The reservation that was kept above counts.
@@ -84,12 +105,21 @@ describe("idle addresses and quotas on a real control plane", { skip }, () => {
         seen.filter(({ spec }) => (spec.nodeName ?? "") !== "").length === 1 && seen.length === 3,
     );
     const pending = waiting.find(({ spec }) => (spec.nodeName ?? "") === "");
+    const about = { kind: "Pod", name: pending?.metadata.name ?? "" };
     await waitForEvent(
       api,
-      { kind: "Pod", name: pending?.metadata.name ?? "" },
+      about,
       /namespace default reached its quota: FloatingIPQuota few allows 2/,
     );
-    await api.delete(quotas, { name: "few" });
+    // Lowered below what is used it refuses with the new limit and takes nothing away; raised it lets the others in.
+    const at = { name: "few" };
+    await api.patch(quotas, at, { spec: { limit: 0 } });
+    const lowered = waitForEvent(api, about, /FloatingIPQuota few allows 0 addresses, 2 are used/);
+    await cluster.nodes.nudgingWhile(lowered);
+    await waitForRecords(api, "all that was used", "dp_default_", ({ length }) => length === 2);
+    await api.patch(quotas, at, { spec: { limit: 4 } });
+    await cluster.nodes.nudgingWhile(cluster.readyPods("many", 3));
+    await api.delete(quotas, at);
     await api.delete(deployments, { name: "many", namespace: "default" });
     await waitForNoRecords(api, "dp_default_many_");
     await waitForCleanAudit(api);
