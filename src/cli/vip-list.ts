@@ -22,7 +22,7 @@ const stateColors: Readonly<Record<Vip["state"], Color>> = {
 /** Lists virtual IPs, with `-n` those that pods of one namespace claim. */
 export async function vipList(context: CommandContext): Promise<ExitCode> {
   const { namespace, output } = context.options;
-  const vips = await readVips(context, namespace === undefined ? {} : { namespace });
+  const { vips } = await readVips(context, namespace === undefined ? {} : { namespace });
   await writeList<Vip>(
     context.terminal,
     output,
@@ -49,12 +49,15 @@ export async function vipList(context: CommandContext): Promise<ExitCode> {
 
 /** Explains one virtual IP. */
 export async function explainVip(context: CommandContext, ip: string): Promise<ExitCode> {
-  const [vip] = await readVips(context, { ip });
+  const { vips, pools = [] } = await readVips(context, { ip });
+  const [vip] = vips;
   if (vip === undefined) {
-    throw new CommandProblem(
-      exitCodes.notFound,
-      `no pod claims ${ip}; claim it with the annotation vip.galaxy.k8s.io/addresses of a pod`,
-    );
+    const isIn = `which VIPPool ${pools.join(", ")} has`;
+    const rest =
+      pools.length === 0
+        ? "and no VIPPool has it; extend the ranges of one, or look at another address"
+        : `${isIn}; claim it with the annotation vip.galaxy.k8s.io/addresses of a pod`;
+    throw new CommandProblem(exitCodes.notFound, `no pod claims ${ip}, ${rest}`);
   }
   const { terminal, options } = context;
   await writeObject(terminal, options.output, vip, (shown) => describe(shown, terminal.hasColor));
@@ -64,7 +67,7 @@ export async function explainVip(context: CommandContext, ip: string): Promise<E
 async function readVips(
   context: CommandContext,
   query: { readonly ip?: string; readonly namespace?: string },
-): Promise<readonly Vip[]> {
+): Promise<SuccessOf<typeof listVips>> {
   const client = await context.connect();
   const { body } = await client.call<typeof listVips>({
     method: "GET",
@@ -72,7 +75,7 @@ async function readVips(
     query,
     about: "virtual IPs",
   });
-  return body.vips;
+  return body;
 }
 
 function shortOf({ pod, reason }: Vip["candidates"][number]): string {
@@ -89,6 +92,7 @@ function describe(vip: Vip, hasColor: boolean): string {
       ["Because", printable(vip.message)],
       ["Holder", vip.holder],
       ["Node", vip.nodeName],
+      ["Pool", vip.pools.join(", ") || undefined],
       ["Epoch", `${vip.epoch}${vip.since === undefined ? "" : `, since ${vip.since}`}`],
       ["Last move", move === undefined ? undefined : moveText(move)],
       ["Also at", vip.foreignOwner],

@@ -10,6 +10,7 @@ import { type ApiClient as Observer, waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
+import { Galaxyctl } from "../control-plane/galaxyctl.ts";
 import {
   type Condition,
   daemonSets,
@@ -309,6 +310,44 @@ describe("the control side of virtual addresses", { skip }, () => {
       (vip) => vip?.status?.candidates?.every(({ reason }) => reason === undefined) === true,
     );
     assert.equal((await whenHeldBy("192.0.2.50", "one-b")).epoch, moved.epoch);
+  });
+
+  test("galaxyctl explains who holds an address, why, and why another pod does not", async () => {
+    const ctl = new Galaxyctl({ GALAXY_SERVER: ipam.apiUrl, GALAXY_TOKEN: plane.tokenOf("admin") });
+    await setReady("one-a", false);
+    await whenVip(
+      "192.0.2.50",
+      "to show that one-a may not hold it",
+      (vip) => vip?.status?.candidates?.some(({ reason }) => reason === "PodNotReady") === true,
+    );
+    const { code, stdout } = await waitUntil(
+      "galaxyctl to say so",
+      () => ctl.run(["explain", "vip", "192.0.2.50"]),
+      (run) => run.stdout.includes("Ready condition"),
+    );
+    assert.equal(code, 0);
+    for (const line of [
+      /^State:\s+Held$/m,
+      /^Holder:\s+default\/one-b$/m,
+      /^Node:\s+n2$/m,
+      /^Pool:\s+edge$/m,
+      /^Epoch:\s+2, since \d{4}-/m,
+      /^Last move:\s+default\/one-a to default\/one-b at .* \(PodNotReady; .*decided in \d+ ms/m,
+      /^ {2}- pod default\/one-b holds 192\.0\.2\.50$/m,
+      /^ {2}- pod default\/one-a may not hold 192\.0\.2\.50: its Ready condition is not True/m,
+    ]) {
+      assert.match(stdout, line);
+    }
+    const listed = await ctl.run(["vip", "list"]);
+    assert.match(listed.stdout, /^192\.0\.2\.50 +Held +default\/one-b +n2 +2 /m);
+    const free = await ctl.run(["explain", "vip", "192.0.2.77"]);
+    assert.equal(free.code, 5);
+    assert.match(free.stderr, /no pod claims 192\.0\.2\.77, which VIPPool edge has; claim it with/);
+    const strange = await ctl.run(["explain", "vip", "198.51.100.1"]);
+    assert.match(strange.stderr, /no pod claims 198\.51\.100\.1, and no VIPPool has it; extend/);
+    const wrong = await ctl.run(["explain", "vip", "192.0.2.0/24"]);
+    assert.match(wrong.stderr, /192\.0\.2\.0\/24/);
+    await setReady("one-a", true);
   });
 
   test("P-03: a claim that is taken off a running pod counts no more, and one that is added does", async () => {

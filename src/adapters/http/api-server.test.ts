@@ -19,7 +19,10 @@ const door = createApiServer({
   metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: () => text() },
   log: { error: write, warn: write, info: write, debug: write },
   api: {
-    routes: vipRoutes(() => []),
+    routes: vipRoutes(
+      () => [],
+      () => [],
+    ),
     readProblem: () => undefined,
     changeProblem: () => undefined,
   },

@@ -19,6 +19,7 @@ const vipSchema = Type.Object(
     holder: Type.Optional(party),
     nodeName: Type.Optional(Type.String()),
     podIp: Type.Optional(Type.String({ description: "to which traffic is turned" })),
+    pools: Type.Array(Type.String(), { description: "names of the VIPPools that have it" }),
     epoch: Type.Integer({ description: "how often it was granted" }),
     since: Type.Optional(Type.String({ format: "date-time" })),
     candidates: Type.Array(
@@ -75,7 +76,18 @@ export const listVips = endpoint({
   answers: {
     200: {
       description: "the virtual IPs",
-      schema: Type.Object({ vips: Type.Array(vipSchema) }, { title: "api.VipList" }),
+      schema: Type.Object(
+        {
+          vips: Type.Array(vipSchema),
+          pools: Type.Optional(
+            Type.Array(Type.String(), {
+              description:
+                "names of the VIPPools that have the address of the query, claimed or not",
+            }),
+          ),
+        },
+        { title: "api.VipList" },
+      ),
     },
   },
 });

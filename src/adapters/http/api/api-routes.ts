@@ -57,7 +57,7 @@ export function createApiRoutes(parts: ApiParts): readonly Route[] {
     ...reservationRoutes(admin),
     ...subnetRoutes({ view, whenListed: () => admin.whenListed() }),
     ...explainRoutes(explain, () => allocator.view.topology),
-    ...vipRoutes(vips),
+    ...vipRoutes(vips, vipPools),
     ...checkRoutes(service.check),
     ...importRoutes(admin),
     ...backupRoutes({ service, process, place, vips, vipPools }),

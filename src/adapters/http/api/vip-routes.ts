@@ -1,8 +1,11 @@
 // GET /v1/vip: the records of virtual addresses as the program sees them. Asks nobody.
 
-import { compareIps, parseIp } from "../../../core/ip.ts";
+import type { Ip } from "../../../core/ip.ts";
+import { compareIps, ipToNumber, parseIp } from "../../../core/ip.ts";
+import { rangeContains } from "../../../core/ip-range.ts";
 import { podIdText } from "../../../core/owner.ts";
 import type { VipParty, VipRecord } from "../../../core/vip.ts";
+import type { VipPool } from "../../../core/vip-holder.ts";
 import { explainClaimant } from "../../../core/vip-reasons.ts";
 import type { VipAnswer } from "../../../wire/api/vip.ts";
 import { listVips } from "../../../wire/api/vip.ts";
@@ -12,8 +15,11 @@ import { notAnAddress } from "./ip-routes.ts";
 import type { Route } from "./route.ts";
 import { route } from "./route.ts";
 
-/** The route of virtual IPs. @param records all of them, as last seen */
-export function vipRoutes(records: () => readonly VipRecord[]): readonly Route[] {
+/** The route of virtual IPs, over all records and pools as last seen. */
+export function vipRoutes(
+  records: () => readonly VipRecord[],
+  pools: () => readonly VipPool[],
+): readonly Route[] {
   return [
     route(listVips, ({ query }) => {
       const ip = query.ip === undefined ? undefined : parseIp(query.ip);
@@ -22,9 +28,18 @@ export function vipRoutes(records: () => readonly VipRecord[]): readonly Route[]
         .filter((record) => ip === undefined || record.ip === ip)
         .filter((record) => query.namespace === undefined || concerns(record, query.namespace))
         .toSorted((a, b) => compareIps(a.ip, b.ip));
-      return { status: 200, body: { vips: vips.map(answerOf) } };
+      const asked = ip === undefined ? {} : { pools: poolsOf(ip, pools()) };
+      const body = { vips: vips.map((vip) => answerOf(vip, poolsOf(vip.ip, pools()))), ...asked };
+      return { status: 200, body };
     }),
   ];
+}
+
+function poolsOf(ip: Ip, pools: readonly VipPool[]): string[] {
+  const value = ipToNumber(ip);
+  return pools
+    .filter(({ ranges }) => ranges.some((range) => rangeContains(range, value)))
+    .map(({ name }) => name);
 }
 
 function concerns({ holder, look }: VipRecord, namespace: string): boolean {
@@ -34,7 +49,7 @@ function concerns({ holder, look }: VipRecord, namespace: string): boolean {
   );
 }
 
-function answerOf(record: VipRecord): VipAnswer {
+function answerOf(record: VipRecord, pools: string[]): VipAnswer {
   const { epoch, foreignOwner, grantedAtMs, holder, ip, look, transition } = record;
   return {
     ip,
@@ -46,6 +61,7 @@ function answerOf(record: VipRecord): VipAnswer {
     ...(holder === undefined
       ? {}
       : { holder: podIdText(holder.pod), nodeName: holder.nodeName, podIp: holder.podIp }),
+    pools,
     epoch,
     ...(grantedAtMs === 0 ? {} : { since: formatTime(grantedAtMs) }),
     candidates: look.candidates.map((claimant) => ({
