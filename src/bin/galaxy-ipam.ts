@@ -54,6 +54,9 @@ const idleAges = [
 /** Pause between attempts to start on an API server that does not answer. */
 const startRetryMs = 2_000;
 
+/** Pause between looks for what `galaxyctl check` would find, for its metric. */
+const checkPeriodMs = 60_000;
+
 /** Beside the built program, and where `npm start` builds it for the sources. */
 const pageFolders = ["../ui", "../../dist/ui"].map((path) =>
   fileURLToPath(new URL(path, import.meta.url)),
@@ -243,6 +246,7 @@ async function serve(parts: {
         limit: look.quota.limit,
         used: look.recordedCount + look.promisedCount,
       })),
+    findings: () => service.check.counts,
     isLeader: () => leadership.isLeader(),
     isConfigValid: () => service.reconfigure.status.problems.length === 0,
     watchStaleness: () => {
@@ -400,8 +404,14 @@ async function serve(parts: {
     stop();
   });
 
+  const stopChecking = service.check.watch({
+    everyMs: checkPeriodMs,
+    isWanted: () => service.readiness().isReady,
+  });
+
   await stopped;
   log.info("stopping");
+  stopChecking();
   await extender.close();
   vips?.stop();
   await service.stop();

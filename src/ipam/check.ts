@@ -35,6 +35,9 @@ export type CheckReport = {
   readonly podCount: number;
 };
 
+/** How many findings there were of one kind. */
+export type FindingCount = Pick<Finding, "kind" | "severity"> & { readonly count: number };
+
 /** What became of a repair. */
 export type RepairOutcome =
   | { readonly kind: "done"; readonly message: string }
@@ -48,6 +51,7 @@ const sliceSize = 1_000;
 /** Checks and repairs. */
 export class Check {
   readonly #ports: CheckPorts;
+  #counts: readonly FindingCount[] = [];
 
   constructor(ports: CheckPorts) {
     this.#ports = ports;
@@ -82,6 +86,34 @@ export class Check {
       findings: findings.sort(compareFindings),
       recordCount: view.size,
       podCount: pods.length,
+    };
+  }
+
+  /** Findings by kind as of the last look of {@link watch}, for who watches from outside; empty while it does not look. */
+  get counts(): readonly FindingCount[] {
+    return this.#counts;
+  }
+
+  /**
+   * Looks now and then, so that somebody hears of what nobody asks about.
+   * @param options.isWanted asked before each look: what a replica that follows sees is the leader's to tell
+   * @returns ends it
+   */
+  watch(options: { readonly everyMs: number; readonly isWanted: () => boolean }): () => void {
+    const { clock } = this.#ports;
+    let cancel = () => {};
+    let isEnded = false;
+    const look = async (): Promise<void> => {
+      const counts = options.isWanted() ? countsOf((await this.report()).findings) : [];
+      if (isEnded) return;
+      this.#counts = counts;
+      cancel = clock.after(options.everyMs, () => void look());
+    };
+    void look();
+    return () => {
+      isEnded = true;
+      cancel();
+      this.#counts = [];
     };
   }
 
@@ -136,4 +168,13 @@ export class Check {
       return { kind: "failed", message: error.message };
     }
   }
+}
+
+function countsOf(findings: readonly Finding[]): readonly FindingCount[] {
+  const counts = new Map<string, FindingCount>();
+  for (const { kind, severity } of findings) {
+    const key = `${kind} ${severity}`;
+    counts.set(key, { kind, severity, count: (counts.get(key)?.count ?? 0) + 1 });
+  }
+  return [...counts.values()];
 }

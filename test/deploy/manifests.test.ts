@@ -204,7 +204,9 @@ async function exported(): Promise<Exported> {
   metrics.count("bad_input", { input: "body" });
   metrics.count("changes", { change: "taken" });
   metrics.count("conflicts", { kind: "address in two pods" });
-  metrics.count("repairs", { kind: "record recreated" });
+  for (const kind of ["record recreated", "record deleted"]) metrics.count("repairs", { kind });
+    findings: () =>
+      ["error", "warning"].map((severity) => ({ kind: "double use", severity, count: 1 })),
   metrics.count("rollout_deadlocks");
   metrics.count("idle_reservations", { outcome: "released" });
   metrics.count("vip_transitions", { reason: "NodeLost" });

@@ -89,6 +89,60 @@ const cases: readonly {
     rings: true,
   },
   {
+    about: "the first conflict of a process is counted",
+    series: { 'galaxy_conflicts_total{kind="address in two pods"}': "_x5 1x10" },
+    at: "8m",
+    alert: "GalaxyAddressConflict",
+    rings: true,
+  },
+  {
+    about: "many records are deleted at once, the first that this process saw",
+    series: { 'galaxy_repairs_total{kind="record deleted"}': "_x5 40x30" },
+    at: "8m",
+    alert: "GalaxyRecordsLost",
+    rings: true,
+  },
+  {
+    about: "many records are deleted one after the other",
+    series: { 'galaxy_repairs_total{kind="record deleted"}': "0x5 0+1x30" },
+    at: "20m",
+    alert: "GalaxyRecordsLost",
+    rings: true,
+  },
+  {
+    about: "an operator deletes a record to give its address back",
+    series: { 'galaxy_repairs_total{kind="record deleted"}': "0x5 1x30" },
+    at: "8m",
+    alert: "GalaxyRecordsLost",
+    rings: false,
+  },
+  {
+    about: "many records were deleted an hour ago",
+    series: { 'galaxy_repairs_total{kind="record deleted"}': "_x5 40x90" },
+    at: "65m",
+    alert: "GalaxyRecordsLost",
+    rings: false,
+  },
+  {
+    about: "a running pod has an address and no record, and nothing repairs it",
+    series: {
+      'galaxy_check_findings{kind="pod without record",severity="error",instance="a"}': "0x2 3x20",
+    },
+    at: "9m",
+    alert: "GalaxyCheckFindsErrors",
+    rings: true,
+  },
+  {
+    about: "a record is made again by the next look",
+    series: {
+      'galaxy_check_findings{kind="pod without record",severity="error",instance="a"}':
+        "_x2 3x2 _x20",
+    },
+    at: "12m",
+    alert: "GalaxyCheckFindsErrors",
+    rings: false,
+  },
+  {
     about: "a conflict was counted long ago",
     series: { 'galaxy_conflicts_total{kind="address in two pods"}': "0x5 1x60" },
     at: "50m",

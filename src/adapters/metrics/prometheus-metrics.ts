@@ -19,6 +19,8 @@ export type GaugeSources = {
   readonly idle?: () => IdleCounts;
   /** Namespaces under a quota. */
   readonly quotas?: () => readonly QuotaUse[];
+  /** What the last check found; nothing on a replica that follows. */
+  readonly findings?: () => readonly FindingCount[];
   readonly isLeader: () => boolean;
   /** Whether the configuration that was last seen is in force; false while an older one is kept, or there is none. */
   readonly isConfigValid: () => boolean;
@@ -36,6 +38,13 @@ export type IdleCounts = {
   /** Those whose owner was told that they will be released. */
   readonly due: readonly { readonly usage: SubnetUsage; readonly count: number }[];
   readonly byPool: ReadonlyMap<string, number>;
+};
+
+/** How many findings of a check there are of a kind. */
+export type FindingCount = {
+  readonly kind: string;
+  readonly severity: string;
+  readonly count: number;
 };
 
 /** A namespace with its quota. */
@@ -256,6 +265,17 @@ export class PrometheusMetrics implements Metrics {
         this.reset();
         for (const { quota, namespace, used } of sources.quotas?.() ?? []) {
           this.set({ quota, namespace }, used);
+        }
+      },
+    });
+    add({
+      name: "galaxy_check_findings",
+      help: "What is not as it should be between records, pods and configuration, as galaxyctl check says it; by the leader",
+      labelNames: ["kind", "severity"],
+      collect() {
+        this.reset();
+        for (const { kind, severity, count } of sources.findings?.() ?? []) {
+          this.set({ kind, severity }, count);
         }
       },
     });
