@@ -7,6 +7,7 @@ import { before, describe, test } from "node:test";
 import { waitUntil } from "../control-plane/api.ts";
 import type { BedNode, VipBed } from "./bed.ts";
 import { echoPort, floatingVips, vipName } from "./bed.ts";
+import { BirdRouters } from "./bird.ts";
 import type { VipCase } from "./cases.ts";
 import { answeredBy, runCase, whenAnsweringOnly } from "./cases.ts";
 import { handsOf, monotonicMs } from "./meters.ts";
@@ -155,12 +156,14 @@ export function describeFailures(bedOf: () => VipBed): void {
       await runCase(bed, async (own) => {
         const [ip, ip6] = [own.routed(), own.routed6()];
         const [a, b] = [bed.node("a"), bed.node("b")];
+        await using routers = await BirdRouters.start(bed.lab, bed.client, [...bed.nodes.values()]);
         const pathsOf = async (each: string): Promise<readonly BedNode[]> => {
           const text = await bed.client.ip(`${each.includes(":") ? "-6 " : ""}route show ${each}`);
           const hop = (node: BedNode) => (each.includes(":") ? node.ip6 : node.ip);
           return [...bed.nodes.values()].filter((node) => text.includes(`via ${hop(node)} `));
         };
         let most = 0;
+        // The program that is told of routes, and BIRD, which reads them in the kernel.
         const whenPaths = async (what: string, wanted: readonly BedNode[]) => {
           for (const each of [ip, ip6]) {
             await waitUntil(
@@ -173,6 +176,16 @@ export function describeFailures(bedOf: () => VipBed): void {
               (seen) =>
                 seen.length === wanted.length && seen.every((node) => wanted.includes(node)),
               { everyMs: 10 },
+            );
+            await waitUntil(
+              `${what} of ${each} by BGP`,
+              () => routers.hopsTo(each),
+              (hops) =>
+                hops.toSorted().join() ===
+                wanted
+                  .map((node) => (each.includes(":") ? node.ip6 : node.ip))
+                  .toSorted()
+                  .join(),
             );
           }
         };

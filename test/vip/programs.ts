@@ -55,3 +55,21 @@ export function locateKeepalived(): Promise<Located> {
     "usr/sbin/keepalived",
   );
 }
+
+/** bird, a routing daemon that is offered routes of addresses. */
+export function locateBird(): Promise<Located> {
+  return locateProgramWithLibraries(
+    "bird",
+    [
+      "bird2",
+      "libreadline8",
+      "libssh-gcrypt-4",
+      "libgssapi-krb5-2",
+      "libkrb5-3",
+      "libkrb5support0",
+      "libk5crypto3",
+      "libkeyutils1",
+    ],
+    "usr/sbin/bird",
+  );
+}
