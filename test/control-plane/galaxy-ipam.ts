@@ -8,7 +8,7 @@ import { waitUntil } from "./api.ts";
 import type { ChildProgram } from "./child-program.ts";
 import { freePort, removeAtExit, startProgram, tailOf, waitForProgram } from "./child-program.ts";
 
-const program = fileURLToPath(new URL("../../src/bin/galaxy-ipam.ts", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** One process of galaxy-ipam. */
 export type GalaxyIpam = {
@@ -39,6 +39,8 @@ export async function startGalaxyIpam(options: {
   /** The same ports as an earlier process. */
   readonly port?: number;
   readonly apiPort?: number;
+  /** With the sources, of another release for example; by default this one's. */
+  readonly folder?: string;
   /** Further variables of its environment. */
   readonly env?: Readonly<Record<string, string>>;
 }): Promise<GalaxyIpam> {
@@ -52,7 +54,7 @@ export async function startGalaxyIpam(options: {
     file: process.execPath,
     args: [
       "--disable-warning=ExperimentalWarning",
-      program,
+      join(options.folder ?? root, "src/bin/galaxy-ipam.ts"),
       `--kubeconfig=${options.kubeconfig}`,
       `--port=${port}`,
       `--api-port=${apiPort}`,

@@ -1,4 +1,5 @@
-// Two replicas of galaxy-ipam behind one address on a real control plane: the leader killed, asked to stop and frozen while pods are bound.
+// Two replicas of galaxy-ipam behind one address on a real control plane: the leader killed, asked to stop and frozen while pods are bound, and two
+// releases beside each other.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -22,8 +23,24 @@ import {
   startFaultyApiProxy,
 } from "../control-plane/faulty-api-proxy.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
-import { deployments, floatingIps, leases, type Pod, pods } from "../control-plane/kinds.ts";
-import { aConfigMap, aDeployment, aPod, type FloatingIpEntry } from "../control-plane/manifests.ts";
+import { Galaxyctl } from "../control-plane/galaxyctl.ts";
+import {
+  deployments,
+  floatingIps,
+  leases,
+  type Pod,
+  pods,
+  statefulSets,
+} from "../control-plane/kinds.ts";
+import {
+  aConfigMap,
+  aDeployment,
+  aPod,
+  aStatefulSet,
+  type FloatingIpEntry,
+} from "../control-plane/manifests.ts";
+import { openOlderRelease } from "../control-plane/older-release.ts";
+import { addressByPod } from "../control-plane/records.ts";
 import { type Service, startService } from "../control-plane/service.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
 
@@ -32,6 +49,8 @@ const wide = [
   { ...(twoSubnets[0] as FloatingIpEntry), ips: ["10.49.70.2~10.49.70.181"] },
   twoSubnets[1] as FloatingIpEntry,
 ];
+/** The last release before idle times and quotas (docs/design/older-releases.md). */
+const older = openOlderRelease("140f3c2");
 /** The retry period of production; a lease that is over sooner, but not before a slow machine has renewed it. */
 const flags = [
   "--resync-interval=1s",
@@ -88,12 +107,17 @@ describe("two replicas", { skip }, () => {
     await api.waitFor("no records", { kind: floatingIps }, ({ length }) => length === 0);
   });
 
-  async function startReplica(index: number, more: readonly string[] = []): Promise<void> {
+  async function startReplica(
+    index: number,
+    more: readonly string[] = [],
+    folder: { readonly folder?: string } = {},
+  ): Promise<void> {
     const proxy = proxies[index] as FaultyApiProxy;
     proxy.forwardTo(api.address);
     replicas[index] = await startGalaxyIpam({
       kubeconfig: plane.kubeconfigOf("galaxy-ipam"),
       flags: [`--master=${proxy.url}`, ...flags, ...more],
+      ...folder,
     });
   }
 
@@ -233,6 +257,69 @@ describe("two replicas", { skip }, () => {
     assert.equal(proxy.callsSeen(isWriteOfAddresses), before);
     const lease = await api.get(leases, { name: "galaxy-ipam", namespace: "kube-system" });
     assert.match(lease?.spec.holderIdentity ?? "", new RegExp(`_${replicas[others]?.pid}_`));
+  });
+
+  test("an older release and this one lead in turn, and pods keep their addresses", {
+    skip: older.kind === "missing" && older.because,
+  }, async () => {
+    const [current, other] = [await theLeader(), 1 - (await theLeader())];
+    const startOlder = () => startReplica(other, [], older.kind === "found" ? older : {});
+    const startCurrent = () => startReplica(current);
+    /** Another replica leads, and the one that led is there again. */
+    const handOver = async (from: number, start: () => Promise<void>) => {
+      await replicas[from]?.stop("SIGTERM");
+      await replicas[1 - from]?.whenReady();
+      await start();
+      lead();
+    };
+    await replicas[other]?.stop("SIGTERM");
+    await startOlder();
+    lead();
+    const annotations = { "k8s.v1.cni.galaxy.io/reserve-ttl": "1h" };
+    await api.create(aStatefulSet({ name: "both", policy: "immutable", replicas: 2, annotations }));
+    await api.create(aDeployment({ name: "lone", replicas: 2 }));
+    const readyPods = (app: string, unlike: readonly Pod[] = []) =>
+      api.waitFor(
+        `2 new ready pods of ${app}`,
+        podsOf("default", app),
+        (seen) =>
+          seen.filter(isReady).length === 2 &&
+          !seen.some(({ metadata }) => unlike.some((old) => old.metadata.uid === metadata.uid)),
+      );
+    let seen = await readyPods("both");
+    const addresses = addressByPod(seen);
+    const names = Object.values(addresses);
+    assert.equal(names.length, 2);
+    const recordsOf = async () =>
+      (await api.list({ kind: floatingIps })).filter(({ metadata }) =>
+        names.includes(metadata.name),
+      );
+    for (const name of names) await api.patch(floatingIps, { name }, { spec: { future: "kept" } });
+    const turns = [
+      { from: current, start: startCurrent },
+      { from: other, start: startOlder },
+    ];
+    for (const { from, start } of turns) {
+      await handOver(from, start);
+      await api.deleteAll({ kind: pods, namespace: "default" }, { gracePeriodSeconds: 0 });
+      seen = await readyPods("both", seen);
+      assert.deepEqual(addressByPod(seen), addresses);
+      await readyPods("lone");
+      await waitForCleanAudit(api);
+    }
+    // What the older one does not know outlived what it wrote.
+    for (const record of await recordsOf()) {
+      const spec = record.spec as unknown as Record<string, unknown>;
+      assert.deepEqual([spec["future"], spec["reserveTTL"]], ["kept", "1h"], record.metadata.name);
+    }
+    const galaxyctl = new Galaxyctl({
+      GALAXY_SERVER: replicas[current]?.apiUrl ?? "",
+      GALAXY_TOKEN: plane.tokenOf("admin"),
+    });
+    const { stdout, stderr } = await galaxyctl.run(["check"]);
+    assert.match(`${stdout}${stderr}`, /everything agrees/);
+    await api.deleteAll({ kind: statefulSets, namespace: "default" });
+    await replicas[other]?.stop("SIGTERM");
   });
 
   test("two that both believe to lead hand out no address twice", async () => {
