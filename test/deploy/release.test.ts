@@ -73,6 +73,11 @@ test("the images are made on the version of Node that the project runs, galaxy-i
     assert.ok(base === "${NODE_IMAGE}" || byName.has(base), `${base} is not pinned above`);
     for (const [, from] of stage.matchAll(/--from=(\S+)/g)) assert.ok(byName.has(from ?? ""), from);
   }
+  // What the first stage fetches packages with, before the rest of the sources is there.
+  const [, copied = ""] = /^COPY (\S+ .*) \.\/$/m.exec(byName.get("build") ?? "") ?? [];
+  assert.deepEqual(copied.split(" "), ["package.json", "package-lock.json", ".npmrc"]);
+  for (const name of [...copied.split(" "), "scripts/link-node.mjs"])
+    readFileSync(join(root, name));
   assert.match(byName.get("galaxy-ipam") ?? "", /^USER 65532:65532$/m);
   for (const name of ["galaxy-ipam", "galaxy-node"]) {
     const program = /^ENTRYPOINT \["\/opt\/galaxy\/bin\/([\w-]+)"\]$/m.exec(byName.get(name) ?? "");

@@ -131,6 +131,24 @@ describe("the command line", () => {
     }
   });
 
+  test("certificates that are missing are named in one line with the next step and end the program with 1", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "galaxy-program-"));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    // As the component mutual-tls mounts them, from a Secret that is empty.
+    const file = (name: string) => join(folder, name);
+    const { code, out, err } = await run([
+      `--tls-cert-file=${file("tls.crt")}`,
+      `--tls-private-key-file=${file("tls.key")}`,
+      `--extender-client-ca-file=${file("ca.crt")}`,
+      "--master=http://127.0.0.1:1",
+      "--port=0",
+      "--api-port=0",
+    ]).ended;
+    assert.equal(code, 1, out);
+    assert.ok(err.startsWith(`galaxy-ipam: read ${file("tls.crt")} of --tls-cert-file: `), err);
+    assert.match(err, /^.*; correct the path, or create the Secret that is mounted there\n$/);
+  });
+
   test("a port in use is named with the next step and ends the program with 1", async (t) => {
     const holder = await listenOnLoopback();
     t.after(() => holder.server.close());

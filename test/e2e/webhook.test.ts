@@ -2,12 +2,14 @@
 // certificates, and that nothing is lost while it is away.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { parseAllDocuments } from "yaml";
 import { waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
@@ -154,6 +156,25 @@ describe("galaxy-webhook on a real API server", { skip }, () => {
     const [webhook] = (await plane.api.get(configurations, { name: shared.name }))?.webhooks ?? [];
     return webhook?.clientConfig.caBundle;
   };
+
+  test("wrong flags and a kubeconfig that is not there are named in a line each, and end it with 2 and 1", async () => {
+    const [unknown, wrong, kubeconfig] = await Promise.all([
+      endOf(["--prot=1"]),
+      endOf(["--port=many", "--renew-interval=never"]),
+      endOf(["--kubeconfig=/nowhere/config"]),
+    ]);
+    assert.deepEqual(unknown, {
+      code: 2,
+      text: "galaxy-webhook: --prot is no flag of galaxy-webhook; see --help\n",
+    });
+    assert.equal(wrong.code, 2);
+    assert.match(
+      wrong.text,
+      /^galaxy-webhook: --port=many: write a number from .*\ngalaxy-webhook: --renew-interval=never: write a number from .*\n$/,
+    );
+    assert.equal(kubeconfig.code, 1);
+    assert.match(kubeconfig.text, /^galaxy-webhook: .*\/nowhere\/config.*check the path.*\n$/);
+  });
 
   test("without its configurations it says what to apply, and goes on when they are there", async () => {
     const program = await startWebhook(ports[0]);
@@ -365,6 +386,20 @@ function grants(): readonly {
           )
         : [],
     );
+}
+
+/** How a run of the program ended that is not to start. */
+function endOf(
+  args: readonly string[],
+): Promise<{ readonly code: unknown; readonly text: string }> {
+  const program = join(root, "src/bin/galaxy-webhook.ts");
+  return promisify(execFile)(process.execPath, [program, ...args], { timeout: 120_000 }).then(
+    () => ({ code: 0, text: "" }),
+    ({ code, stderr }: { readonly code: unknown; readonly stderr: string }) => ({
+      code,
+      text: stderr,
+    }),
+  );
 }
 
 function specOf(manifest: object): object {
