@@ -58,7 +58,7 @@ class NodeBench {
     this.session = new NftSession({ hostNetns, file });
     this.network = new LinuxVipNetwork({
       nft: this.session,
-      speaker: new VipSpeaker({ hostNetns, routeHook, log: this.log }),
+      speaker: new VipSpeaker({ hostNetns, routeHook, calls, log: this.log }),
       host: interrupted(new LinuxHostNetwork({ hostNetns }), meanwhile),
       routes: new GuardedRoutes(hostNetns, () => this.known()),
       clock: new SteadyClock(),

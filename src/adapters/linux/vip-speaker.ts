@@ -1,11 +1,15 @@
-// A small process that does what Node cannot: it sends frames as they are, tells the kernel to forget flows, and withdraws offered routes when
-// nobody renews the offer, also because this program died or stands still. It is Perl, which every Debian has (perl-base) and which needs no
+// A small process that does what Node cannot: it tells the kernel to forget flows, and withdraws offered routes when nobody renews the offer,
+// also because this program died or stands still; where there are no system calls it sends frames too. It is Perl, which every Debian has (perl-base) and which needs no
 // module for it. What is sent is made in vip-frames.ts.
 
 import type { ChildProcessByStdio } from "node:child_process";
 import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
+import { getSystemErrorMessage } from "node:util";
 import type { Log } from "../../ports/log.ts";
+import type { SystemCalls } from "./system-calls.ts";
+import { socketNumbers } from "./system-calls.ts";
 
 /** Protocol of routes that are offered to a routing daemon (`ip route show proto 157`, BIRD's krt_source). */
 export const offeredProtocol = 157;
@@ -66,12 +70,20 @@ withdraw() unless $leave;
 export class VipSpeaker {
   readonly #command: readonly string[];
   readonly #log: Log;
+  readonly #calls: SystemCalls | undefined;
+  readonly #hostNetns: string | undefined;
+  /** For frames; opened when it is first needed. */
+  #socket: number | undefined;
   #child: ChildProcessByStdio<Writable, Readable, Readable> | undefined;
 
-  /** @param options `hostNetns`: the namespace to speak in; `routeHook`: a program that is called with `del ADDRESS` for withdrawn routes */
+  /**
+   * @param options `hostNetns`: the namespace to speak in; `routeHook`: a program that is called with `del ADDRESS` for withdrawn routes;
+   *   `calls`: frames are sent without another process, on whose turn the client would wait
+   */
   constructor(options: {
     readonly hostNetns?: string;
     readonly routeHook?: string;
+    readonly calls?: SystemCalls | undefined;
     readonly log: Log;
   }) {
     const perl = ["perl", "-e", program, String(offeredProtocol), options.routeHook ?? ""];
@@ -80,6 +92,8 @@ export class VipSpeaker {
         ? perl
         : ["nsenter", `--net=${options.hostNetns}`, "--", ...perl];
     this.#log = options.log;
+    this.#calls = options.calls;
+    this.#hostNetns = options.hostNetns;
   }
 
   /** Starts it before it is needed: a take-over does not wait for a process to begin. */
@@ -89,7 +103,17 @@ export class VipSpeaker {
 
   /** Sends frames (hex) out of a device. Returns at once; what fails is logged. */
   send(deviceIndex: number, frames: readonly string[]): void {
-    this.#say(frames.map((frame) => `F ${deviceIndex} ${frame}\n`).join(""));
+    if (this.#calls === undefined) {
+      this.#say(frames.map((frame) => `F ${deviceIndex} ${frame}\n`).join(""));
+      return;
+    }
+    try {
+      this.#socket ??= openFrames(this.#calls, this.#hostNetns);
+      for (const frame of frames) sendOne(this.#calls, this.#socket, frame, deviceIndex);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#complain(`frame: ${error.message}`);
+    }
   }
 
   /** Sends messages (hex) to netfilter. Returns at once; what fails is logged. */
@@ -104,6 +128,8 @@ export class VipSpeaker {
 
   /** Ends. @param leave whether offered routes stay */
   async close(leave: boolean): Promise<void> {
+    if (this.#socket !== undefined) this.#calls?.closeSlowly(this.#socket);
+    this.#socket = undefined;
     const child = this.#child;
     if (child === undefined) return;
     this.#child = undefined;
@@ -122,8 +148,7 @@ export class VipSpeaker {
     const [file = "perl", ...args] = this.#command;
     // In a session of its own: what ends this program's group must not end the one that withdraws routes after it.
     const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], detached: true });
-    const complain = (text: string) =>
-      this.#log.warn("announcing virtual addresses failed", { said: text.trim().slice(0, 500) });
+    const complain = (text: string) => this.#complain(text);
     child.on("error", (error) => {
       complain(`${error.message}; install perl-base`);
       if (this.#child === child) this.#child = undefined;
@@ -135,5 +160,26 @@ export class VipSpeaker {
       if (this.#child === child) this.#child = undefined;
     });
     return child;
+  }
+
+  #complain(text: string): void {
+    this.#log.warn("announcing virtual addresses failed", { said: text.trim().slice(0, 500) });
+  }
+}
+
+/** A socket of packet(7); without a protocol it hears nothing. */
+function openFrames(calls: SystemCalls, hostNetns: string | undefined): number {
+  const open = () => calls.openSocket(socketNumbers.packet, socketNumbers.raw, 0);
+  return hostNetns === undefined ? open() : calls.inNamespace(hostNetns, open);
+}
+
+const heldBack = getSystemErrorMessage(-constants.errno.ENOBUFS);
+
+function sendOne(calls: SystemCalls, socket: number, frame: string, device: number): void {
+  try {
+    calls.sendFrame(socket, Buffer.from(frame, "hex"), device);
+  } catch (error) {
+    // What the gate holds back fails so: that is what it is for.
+    if (!(error instanceof Error && error.message.endsWith(heldBack))) throw error;
   }
 }

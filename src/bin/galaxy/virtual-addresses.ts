@@ -114,8 +114,8 @@ async function answer({ world, live, figures, signal }: Life): Promise<void> {
   const netns = options.hostNetns === "" ? {} : { hostNetns: options.hostNetns };
   const hook = options.vipRouteHook === "" ? {} : { routeHook: options.vipRouteHook };
   const nft = new NftSession(netns);
-  const speaker = new VipSpeaker({ ...netns, ...hook, log });
   const { calls } = world;
+  const speaker = new VipSpeaker({ ...netns, ...hook, calls, log });
   const routes =
     calls === undefined ? new IprouteVipRoutes(netns) : new NetlinkVipRoutes(calls, netns);
   const network = new LinuxVipNetwork({
