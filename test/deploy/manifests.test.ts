@@ -5,6 +5,7 @@ import { globSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { parseAllDocuments, parse as parseYaml } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
 import { crdManifests } from "../../scripts/write-crds.ts";
@@ -14,6 +15,7 @@ import { PrometheusNodeMetrics } from "../../src/adapters/metrics/prometheus-nod
 import { PrometheusVipNodeMetrics } from "../../src/adapters/metrics/prometheus-vip-metrics.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { parseNodeConfig } from "../../src/wire/node-config.ts";
+import { parseNodeOptions } from "../../src/wire/node-options.ts";
 import { parseWebhookOptions } from "../../src/wire/webhook-options.ts";
 import { aPodSubnet, ip } from "../builders.ts";
 import { readQuestion } from "./promql.ts";
@@ -139,6 +141,39 @@ test("the webhook's manifests name the port, paths, objects and Service that the
   }
 });
 
+test("the component that takes the daemon's files off the nodes does so in the folders that the daemon put them", () => {
+  type Mount = { readonly name: string; readonly mountPath: string };
+  type Container = { readonly args: readonly string[]; readonly volumeMounts: readonly Mount[] };
+  const daemonSet = parseYaml(read("base/node/daemon-set.yaml")) as {
+    readonly spec: { readonly template: { readonly spec: { readonly containers: [Container] } } };
+  };
+  const [daemon] = daemonSet.spec.template.spec.containers;
+  const { patches } = parseYaml(read("components/uninstall-nodes/kustomization.yaml")) as {
+    readonly patches: readonly [{ readonly patch: string }];
+  };
+  const steps = parseYaml(patches[0].patch) as readonly { path: string; value?: [Container] }[];
+  const [uninstall] =
+    steps.find(({ path }) => path === "/spec/template/spec/initContainers")?.value ?? [];
+  assert.ok(uninstall !== undefined);
+  const [told, before] = [uninstall.args, daemon.args].map((args) => parseNodeOptions(args));
+  assert.ok(told?.kind === "options" && before?.kind === "options");
+  assert.ok(told.options.uninstalls);
+  assert.equal(told.options.stateFolder, before.options.stateFolder);
+  for (const mount of uninstall.volumeMounts) {
+    assert.ok(
+      daemon.volumeMounts.some((one) => isDeepStrictEqual(one, mount)),
+      mount.name,
+    );
+  }
+  const { programFolder, configFolder } = before.options.install;
+  for (const folder of [told.options.stateFolder, programFolder, configFolder]) {
+    assert.ok(
+      uninstall.volumeMounts.some(({ mountPath }) => folder.startsWith(mountPath)),
+      `${folder} is not mounted`,
+    );
+  }
+});
+
 /** Metrics of other programs that rules ask for, with their labels; kube-state-metrics has them. */
 const foreign = new Map([
   ["kube_daemonset_status_number_unavailable", ["namespace", "daemonset"]],
@@ -170,6 +205,8 @@ async function exported(): Promise<Exported> {
       byPool: new Map([["blue", 1]]),
     }),
     quotas: () => [{ quota: "team-a", namespace: "ns1", limit: 2, used: 1 }],
+    findings: () =>
+      ["error", "warning"].map((severity) => ({ kind: "double use", severity, count: 1 })),
     isLeader: () => true,
     isConfigValid: () => true,
     watchStaleness: () => new Map([["pods", 1]]),
@@ -205,8 +242,6 @@ async function exported(): Promise<Exported> {
   metrics.count("changes", { change: "taken" });
   metrics.count("conflicts", { kind: "address in two pods" });
   for (const kind of ["record recreated", "record deleted"]) metrics.count("repairs", { kind });
-    findings: () =>
-      ["error", "warning"].map((severity) => ({ kind: "double use", severity, count: 1 })),
   metrics.count("rollout_deadlocks");
   metrics.count("idle_reservations", { outcome: "released" });
   metrics.count("vip_transitions", { reason: "NodeLost" });
