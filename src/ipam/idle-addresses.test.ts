@@ -4,15 +4,25 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aNode, aPod, aPodSubnet, ip } from "../../test/builders.ts";
 import { IpamWorld } from "../../test/ipam-world.ts";
+import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
+import type { FaultPlan } from "../adapters/memory/faults.ts";
+import { withFaults } from "../adapters/memory/faults.ts";
 
 const hourMs = 3_600_000;
 const ttlMs = 40 * hourMs;
 
 /** A StatefulSet `ns1/db` whose pod db-0 had an address and is gone, with its record reserved. */
 async function withReservation(
-  parts: { readonly reserveTtl?: number | "never"; readonly pool?: string } = {},
+  parts: {
+    readonly reserveTtl?: number | "never";
+    readonly pool?: string;
+    readonly plan?: FaultPlan;
+  } = {},
 ) {
-  const world = await IpamWorld.leading([aPodSubnet()]);
+  const { plan = () => "ok" as const } = parts;
+  const world = await IpamWorld.leading([aPodSubnet()], {
+    store: (cluster) => withFaults(new MemoryAllocationStore(cluster), plan),
+  });
   world.cluster.putNode(aNode("n1", "10.0.1.5"));
   const { reserveTtl, pool } = parts;
   const { ref, controller } = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
@@ -113,6 +123,27 @@ describe("a reservation with reserve-ttl", () => {
       ["IdleFloatingIPReleased"],
     );
     await next.service.stop();
+  });
+
+  it("is announced even when nobody hears that the note of it was written", async () => {
+    let isCut = false;
+    const plan: FaultPlan = ({ name }) =>
+      !isCut ? "ok" : name === "update" ? "fail-after-applied" : "fail";
+    const { world, pass, look, events } = await withReservation({ reserveTtl: ttlMs, plan });
+    await pass(29 * hourMs);
+    isCut = true;
+    await pass(3 * hourMs);
+    assert.equal(typeof world.records()[0]?.idleWarnedMs, "number", "it is noted");
+    isCut = false;
+    assert.deepEqual(
+      events().map(({ reason }) => reason),
+      ["IdleFloatingIP"],
+    );
+    await world.service.reclaim.resync();
+    await look();
+    await pass(11 * hourMs);
+    assert.deepEqual(world.records(), []);
+    await world.service.stop();
   });
 
   it("is not released by its old look when an operator's record took its place", async () => {

@@ -165,10 +165,12 @@ export class IdleAddresses {
         await this.#note(allocation, decision);
         return clock.nowMs();
       case "warn": {
+        // Told before it is noted: an answer that is lost, or an end in between, may tell an owner twice, but never not at all.
         const warnedMs = clock.nowMs();
+        this.#announce(allocation, live, decision.releaseAtMs);
         const outcome = await this.#note(allocation, { sinceMs: decision.sinceMs, warnedMs });
         if (outcome === "changed") return clock.nowMs();
-        this.#announce(allocation, live, decision.releaseAtMs);
+        metrics.count("idle_reservations", { outcome: "warned" });
         return decision.releaseAtMs;
       }
       case "release": {
@@ -272,8 +274,7 @@ export class IdleAddresses {
   }
 
   #announce(allocation: Allocation, live: LiveFacts, releaseAtMs: number): void {
-    const { log, metrics } = this.#ports;
-    metrics.count("idle_reservations", { outcome: "warned" });
+    const { log } = this.#ports;
     log.warn("idle address will be released", { ...fieldsOf(allocation), releaseAtMs });
     const ttl = this.#ttlOf(allocation, live.workload);
     const who = ttl.kind === "ms" && ttl.from === "pool" ? "reserveTTL of its Pool" : annotation;
