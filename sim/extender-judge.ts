@@ -42,6 +42,7 @@ const lacks = [
   "no enough available ips left",
   "wait for releasing",
   "size limit of",
+  "reached its quota",
   "being changed by somebody else",
 ];
 
@@ -121,6 +122,9 @@ export class ExtenderJudge {
         else mark(`pod ${change.key}`);
         break;
       }
+      case "quotas":
+        mark("quotas");
+        break;
       case "nodes":
         break;
       default:
@@ -198,7 +202,8 @@ export class ExtenderJudge {
     const sinceMs = atMs - graceMs;
     for (const [what, changedMs] of this.#changedMs) {
       if (changedMs < sinceMs) continue;
-      if (what === "config" || what === `pool ${pod.pool}`) return false;
+      if (what === "config" || what === "quotas") return false;
+      if (what === `pool ${pod.pool}`) return false;
       if (what.startsWith("records by ") && what !== `records by ${process.name}`) return false;
       if (what.startsWith("bindings by ") && what !== `bindings by ${process.name}`) return false;
       if (what === `pod ${podKey(pod.id)}` && changedMs >= atMs) return false;

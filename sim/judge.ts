@@ -17,7 +17,10 @@ import { ordinalOf, podIdText, podsAreInterchangeable, workloadIdText } from "..
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { Topology as ConfiguredTopology } from "../src/core/subnets.ts";
+import type { EventNote } from "../src/ports/event-recorder.ts";
 import { addressLimitOf } from "./address-limit.ts";
+import { IdleRule } from "./idle-rule.ts";
+import { QuotaRule, quotaNamespaceOf } from "./quota-rule.ts";
 import { graceMs, History, Violation } from "./violation.ts";
 
 /** What was promised to the owner of an address when a pod got it. */
@@ -91,6 +94,10 @@ export class Judge {
   readonly #putIntoPoolMs = new Map<Ip, number>();
   /** When operators took addresses out of a workload. */
   readonly #takenOut: { readonly key: string; readonly atMs: number }[] = [];
+  readonly #idle: IdleRule;
+  readonly #quotas: QuotaRule;
+  /** When an operator's edit gave an address to the namespace that it is in. */
+  readonly #putIntoNamespaceMs = new Map<Ip, number>();
   /** What a dead process had sent may still count. */
   #countsHoldFromMs = Number.NEGATIVE_INFINITY;
 
@@ -98,6 +105,8 @@ export class Judge {
     this.#api = api;
     this.#looseness = looseness;
     this.#isProcess = isProcess;
+    this.#idle = new IdleRule(api, looseness.callsMayBeLate ? graceMs : looseness.decisionMs);
+    this.#quotas = new QuotaRule(api);
     api.listeners.add((change) => {
       try {
         this.#look(change);
@@ -121,6 +130,16 @@ export class Judge {
   /** A process died: what it had sent may still come, and its successor counts without it for a while. */
   noteCrash(): void {
     this.#countsHoldFromMs = this.#api.nowMs() + graceMs;
+  }
+
+  /** A process told somebody something. */
+  noteEvent(note: EventNote): void {
+    this.#idle.noteEvent(note);
+  }
+
+  /** Faults have ended. */
+  noteCalm(): void {
+    this.#idle.noteCalm();
   }
 
   #mayCountsBePassed(): boolean {
@@ -151,6 +170,9 @@ export class Judge {
           if (change.value === undefined) this.#removedMs.set(change.before?.ip as Ip, nowMs);
           this.#noteTakenOut(change.before, change.value);
           this.#notePutIntoPool(change.before, change.value);
+          if (quotaNamespaceOf(change.value) !== quotaNamespaceOf(change.before)) {
+            this.#putIntoNamespaceMs.set(change.key as Ip, nowMs);
+          }
           this.#forgetPromise(change.before);
           // What an operator gives to a name is one of its addresses, like the one that it had.
           const owner = change.value?.owner;
@@ -158,6 +180,7 @@ export class Judge {
           // When its record is deleted it is made again, for whomever it named.
           if (change.value !== undefined) this.#bindAsked.add(change.value.podUid);
         }
+        this.#idle.noteRecord(change.before, change.value, !this.#isProcess(change.writer));
         break;
       case "config": {
         const config = change.value;
@@ -190,8 +213,12 @@ export class Judge {
         const inForce = poolInForce(this.#api.list("pools").filter((pool) => pool.name === name));
         history.add(nowMs, inForce?.size);
         this.#poolSizes.set(name, history);
+        this.#idle.notePool(name);
         break;
       }
+      case "quotas":
+        this.#quotas.noteQuotas();
+        break;
       case "nodes":
         break;
       default:
@@ -292,6 +319,7 @@ export class Judge {
     for (const ip of ipsBefore) if (!ipsAfter.includes(ip)) this.#carriers.get(ip)?.delete(key);
     const isBinding = binder !== undefined && before?.facts.nodeName === "" && after !== undefined;
     if (isBinding) {
+      this.#idle.noteBound(after);
       const atMs = this.#api.nowMs();
       for (const ip of ipsAfter) {
         const removedMs = this.#removedMs.get(ip) ?? Number.NEGATIVE_INFINITY;
@@ -520,6 +548,21 @@ export class Judge {
     const comesBack =
       (this.#carriers.get(ip)?.size ?? 0) > 0 || this.#api.nowMs() - removedMs < graceMs;
     if (before === undefined && after !== undefined && !comesBack) this.#lookAtPool(after);
+    if (after !== undefined && !comesBack) this.#lookAtQuota(before, after);
+  }
+
+  /** What operators and failed calls did the process need not have counted, as for pools. */
+  #lookAtQuota(before: Allocation | undefined, after: Allocation): void {
+    const sinceMs = this.#api.nowMs() - graceMs;
+    // What an operator took from a pod goes back to it, whatever was taken meanwhile.
+    const isTouched = (this.#touchedMs.get(after.ip) ?? Number.NEGATIVE_INFINITY) > sinceMs;
+    if (this.#mayCountsBePassed() || isTouched) return;
+    const mayBeUnknown = (ip: Ip) =>
+      ip !== after.ip &&
+      ((this.#looseness.failedMs?.(ip) ?? Number.NEGATIVE_INFINITY) > sinceMs ||
+        (this.#putIntoNamespaceMs.get(ip) ?? Number.NEGATIVE_INFINITY) > sinceMs);
+    const excess = this.#quotas.excess(before, after, mayBeUnknown);
+    if (excess !== undefined) throw new Violation("a quota is kept", excess);
   }
 
   /** Filter, prioritize and preempt write nothing: a pod gets a record when it is to be bound, or because it runs with the address. */
@@ -585,16 +628,28 @@ export class Judge {
       const most = this.#mostInPool(pool, writer);
       if (sizes.some((size) => size !== undefined && most > size)) return;
     }
+    const ref = promise.workload;
+    const states =
+      ref === undefined
+        ? [undefined]
+        : this.#workloadStates(
+            ref,
+            this.#looseness.callsMayBeLate ? graceMs : this.#looseness.decisionMs,
+          );
+    const tooEarly = isBound(record) ? "no time" : this.#idle.whyTooEarly(record, states);
+    if (tooEarly === undefined) return;
+    const idleText = tooEarly === "no time" ? "" : `: ${tooEarly.problem}`;
+    if (record.policy === "never" && tooEarly !== "no time") {
+      throw new Violation(
+        "an idle address has its time",
+        `${ip} of ${promise.podKey} was released${idleText}`,
+      );
+    }
     if (record.policy === "never") {
       // A rollback gives back what no pod ever had; those have no promise.
       throw new Violation("never means never", `${ip} of ${promise.podKey} was released`);
     }
-    const ref = promise.workload;
     if (ref === undefined) return;
-    const states = this.#workloadStates(
-      ref,
-      this.#looseness.callsMayBeLate ? graceMs : this.#looseness.decisionMs,
-    );
     // Without a scale subresource nobody can know whether the name is still wanted.
     if (ref.kind === "plain" || states.some((state) => state === undefined)) return;
     const key = ownedKey(ref, ip);
@@ -617,7 +672,7 @@ export class Judge {
     if (!isLegitimate) {
       throw new Violation(
         "immutable is kept",
-        `${ip} of ${promise.podKey} was released although ${workloadIdText(ref)} still wants it`,
+        `${ip} of ${promise.podKey} was released although ${workloadIdText(ref)} still wants it${idleText}`,
       );
     }
   }
@@ -714,6 +769,11 @@ export class Judge {
     return problems;
   }
 
+  #ownerOf(record: Allocation): SimWorkload | undefined {
+    const ref = workloadOf(record);
+    return ref === undefined ? undefined : this.#api.get("workloads", keyOfRef(ref));
+  }
+
   /** Why a record should not be there any more. */
   #leaks(record: Allocation): readonly string[] {
     const { owner } = record;
@@ -734,6 +794,8 @@ export class Judge {
     const next = owner.kind === "pod" ? this.#api.get("pods", podIdText(owner.pod)) : undefined;
     if (next !== undefined && next.facts.nodeName === "" && next.facts.wantsAddress) return [];
     // A pool keeps what it has, whatever an operator wrote into the record.
+    const tooLate = this.#idle.whyTooLate(record, this.#ownerOf(record));
+    if (tooLate !== undefined) return [`${tooLate}: ${line(record)}`];
     if (record.policy === "never" || owner.kind === "pool") return [];
     if (record.policy === "pod-delete") return [`reserved without a policy: ${line(record)}`];
     const ref = owner.workload;

@@ -17,7 +17,9 @@ import type { IpRange } from "../src/core/ip-range.ts";
 import { addressesOf, mergeRanges } from "../src/core/ip-range.ts";
 import type { WorkloadRef } from "../src/core/owner.ts";
 import { builtInWorkload } from "../src/core/owner.ts";
+import type { QuotaFacts } from "../src/core/quota.ts";
 import { policyInForce } from "../src/core/release-policy.ts";
+import type { ReserveTtl } from "../src/core/reserve-ttl.ts";
 import type { PodSubnet } from "../src/core/subnets.ts";
 import type { Random } from "./random.ts";
 import type { OperationName, Swarm } from "./swarm.ts";
@@ -43,6 +45,10 @@ export type Fate = Extract<
 /** Plural of chance: names are few, so that workloads meet their predecessors. */
 const namespaces = ["ns1", "ns2"] as const;
 const poolNames = ["blue", "green"] as const;
+const quotaNames = ["first", "second"] as const;
+
+/** Milliseconds that pass in a world, and no limit. */
+const reserveTtls: readonly ReserveTtl[] = [20_000, 60_000, 180_000, "never"];
 
 /** Does operations. */
 export class Operations {
@@ -129,6 +135,15 @@ export class Operations {
         if (pools.length === 0) return "no pool";
         const key = random.pick(pools);
         api.remove("pools", key, "user");
+        return key;
+      }
+      case "write quota":
+        return this.#writeQuota();
+      case "delete quota": {
+        const quotas = api.keys("quotas");
+        if (quotas.length === 0) return "no quota";
+        const key = random.pick(quotas);
+        api.remove("quotas", key, "user");
         return key;
       }
       case "delete record": {
@@ -293,6 +308,7 @@ export class Operations {
       ...(kind === "deployment" && swarm.surgeShare > 0 && random.chance(swarm.surgeShare)
         ? { surgeAddresses: random.integer(1, 2) }
         : {}),
+      ...this.#reserveTtl(),
     };
   }
 
@@ -335,6 +351,7 @@ export class Operations {
         nodeName: "",
         wantsAddress: true,
         policy: policyInForce(policy, undefined),
+        ...this.#reserveTtl(),
         pool: undefined,
         controller: undefined,
         request: this.#request(),
@@ -365,11 +382,35 @@ export class Operations {
       uid: existing?.uid ?? api.newUid(),
       size: random.chance(0.85) ? random.integer(0, 6) : undefined,
       preAllocate: random.chance(0.3),
+      ...this.#reserveTtl(),
       createdAtMs: existing?.createdAtMs ?? api.nowMs(),
       version: api.nextVersion(),
     };
     api.put("pools", key, pool, "user");
     return `${key} size ${pool.size ?? "open"}${pool.preAllocate ? " pre-allocated" : ""}`;
+  }
+
+  #writeQuota(): string {
+    const { api, random } = this.#parts;
+    const name = random.pick(quotaNames);
+    const existing = api.get("quotas", name);
+    const quota: QuotaFacts = {
+      name,
+      uid: existing?.uid ?? api.newUid(),
+      namespaces: random.chance(0.5) ? [] : [random.pick(namespaces)],
+      limit: random.integer(0, 8),
+      version: api.nextVersion(),
+    };
+    api.put("quotas", name, quota, "user");
+    return `${name} ${quota.limit} for ${quota.namespaces.join(", ") || "every namespace"}`;
+  }
+
+  /** How long an address may be idle; nothing in worlds without that, so that they stay what they were. */
+  #reserveTtl(): { readonly reserveTtl?: ReserveTtl } {
+    const { random, swarm } = this.#parts;
+    return swarm.ttlShare > 0 && random.chance(swarm.ttlShare)
+      ? { reserveTtl: random.pick(reserveTtls) }
+      : {};
   }
 
   /** The seed's subnets with other lengths of ranges; sometimes one is left out. */

@@ -17,9 +17,15 @@ import type { Slot } from "../src/core/pick.ts";
 import { slotAccepts, slotsOf } from "../src/core/pick.ts";
 import type { Topology } from "../src/core/subnets.ts";
 import { addressLimitOf } from "./address-limit.ts";
+import { addressQuotaOf, quotaNamespaceOf } from "./quota-rule.ts";
 
 /** An address and what taking it means. */
-type Candidate = { readonly ip: Ip; readonly from: "own" | "reserved" | "new" };
+type Candidate = {
+  readonly ip: Ip;
+  readonly from: "own" | "reserved" | "new";
+  /** It counts for the namespace only when the pod has it. */
+  readonly isCharged: boolean;
+};
 
 /** The name of a node on which the pod could get all its addresses now; undefined when there is none, or nobody should serve the pod. */
 export function placeFor(pod: SimPod, api: SimApi, topology: Topology): string | undefined {
@@ -50,6 +56,10 @@ export function placeFor(pod: SimPod, api: SimApi, topology: Topology): string |
     size === undefined
       ? Number.POSITIVE_INFINITY
       : size - records.filter((record) => poolOf(record) === facts.pool).length;
+  const { namespace } = facts.id;
+  const quota =
+    addressQuotaOf(namespace, api.list("quotas")) -
+    records.filter((record) => quotaNamespaceOf(record) === namespace).length;
   const taken = new Set([...records.map(({ ip }) => ip), ...carried(api)]);
   for (const { facts: node } of api.list("nodes")) {
     if (pod.onlyNode !== undefined && pod.onlyNode !== node.name) continue;
@@ -70,7 +80,7 @@ export function placeFor(pod: SimPod, api: SimApi, topology: Topology): string |
     const candidates: Candidate[] = [
       ...own
         .filter(({ ip }) => topology.zoneMayUse(zone, ip))
-        .map(({ ip }) => ({ ip, from: "own" as const })),
+        .map(({ ip }) => ({ ip, from: "own" as const, isCharged: false })),
       ...records
         .filter(
           ({ ip, owner }) =>
@@ -80,15 +90,19 @@ export function placeFor(pod: SimPod, api: SimApi, topology: Topology): string |
             ) &&
             topology.isConfigured(ip),
         )
-        .map(({ ip }) => ({ ip, from: "reserved" as const })),
+        .map(({ ip, owner }) => ({
+          ip,
+          from: "reserved" as const,
+          isCharged: owner.kind === "pool",
+        })),
       ...subnets
         .flatMap(({ ranges }) => ranges.flatMap((range) => [...addressesOf(range)]))
         .filter((ip) => !taken.has(ip))
-        .map((ip) => ({ ip, from: "new" as const })),
+        .map((ip) => ({ ip, from: "new" as const, isCharged: true })),
     ];
-    const everyOwn = own.map(({ ip }) => ({ ip, from: "own" as const }));
+    const everyOwn = own.map(({ ip }) => ({ ip, from: "own" as const, isCharged: false }));
     const ownCount = mostOwn(slots, everyOwn);
-    if (canServe(slots, candidates, { ownCount, room })) return node.name;
+    if (canServe(slots, candidates, { ownCount, room, quota })) return node.name;
   }
   return undefined;
 }
@@ -175,7 +189,9 @@ function carried(api: SimApi): readonly Ip[] {
 /** How many slots the pod's own addresses can serve at once, wherever they are: so many it must keep. */
 function mostOwn(slots: readonly Slot[], own: readonly Candidate[]): number {
   for (let count = Math.min(slots.length, own.length); count > 0; count -= 1) {
-    if (canServe(slots, own, { ownCount: count, room: 0, mayLeave: slots.length - count })) {
+    if (
+      canServe(slots, own, { ownCount: count, room: 0, quota: 0, mayLeave: slots.length - count })
+    ) {
       return count;
     }
   }
@@ -186,26 +202,38 @@ function mostOwn(slots: readonly Slot[], own: readonly Candidate[]): number {
 function canServe(
   slots: readonly Slot[],
   candidates: readonly Candidate[],
-  wanted: { readonly ownCount: number; readonly room: number; readonly mayLeave?: number },
+  wanted: {
+    readonly ownCount: number;
+    readonly room: number;
+    /** How many the namespace may have beside those that it has. */
+    readonly quota: number;
+    readonly mayLeave?: number;
+  },
 ): boolean {
   const used = new Set<Ip>();
-  const attempt = (index: number, own: number, fresh: number, left: number): boolean => {
+  const attempt = (
+    index: number,
+    { own, fresh, charged, left }: Readonly<Record<"own" | "fresh" | "charged" | "left", number>>,
+  ): boolean => {
     const slot = slots[index];
     if (slot === undefined) return own >= wanted.ownCount;
-    for (const { ip, from } of candidates) {
+    for (const { ip, from, isCharged } of candidates) {
       if (used.has(ip) || !slotAccepts(slot, ip)) continue;
       if (from === "new" && fresh >= wanted.room) continue;
+      if (isCharged && charged >= wanted.quota) continue;
       used.add(ip);
-      const isServed = attempt(
-        index + 1,
-        own + (from === "own" ? 1 : 0),
-        fresh + (from === "new" ? 1 : 0),
+      const isServed = attempt(index + 1, {
+        own: own + (from === "own" ? 1 : 0),
+        fresh: fresh + (from === "new" ? 1 : 0),
+        charged: charged + (isCharged ? 1 : 0),
         left,
-      );
+      });
       used.delete(ip);
       if (isServed) return true;
     }
-    return left < (wanted.mayLeave ?? 0) && attempt(index + 1, own, fresh, left + 1);
+    return (
+      left < (wanted.mayLeave ?? 0) && attempt(index + 1, { own, fresh, charged, left: left + 1 })
+    );
   };
-  return attempt(0, 0, 0, 0);
+  return attempt(0, { own: 0, fresh: 0, charged: 0, left: 0 });
 }

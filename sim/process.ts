@@ -23,6 +23,7 @@ import type { Leadership } from "../src/ports/leadership.ts";
 import type { Log } from "../src/ports/log.ts";
 import type { BindOutcome, PodBinder } from "../src/ports/pod-binder.ts";
 import type { PoolStatus, PoolStore, PoolWriteOutcome } from "../src/ports/pool-store.ts";
+import type { QuotaStore } from "../src/ports/quota-store.ts";
 import { WorldError } from "../src/ports/world-error.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { NetworkFaults } from "./network.ts";
@@ -91,6 +92,7 @@ export class SimProcess {
   readonly #workloads: SimWatch<"workloads">;
   readonly #pools: SimWatch<"pools">;
   readonly #config: SimWatch<"config">;
+  readonly #quotas: SimWatch<"quotas">;
   #leads = false;
   #leadsUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -137,11 +139,22 @@ export class SimProcess {
       { tells: "reset only", relisted: () => this.#tellReset() },
     );
     this.#config = new SimWatch(watchParts(), "config", () => this.#configure());
-    this.#watches = [this.#pods, this.#nodes, this.#workloads, this.#pools, records, this.#config];
+    // Made last: what the others draw stays what it was.
+    this.#quotas = new SimWatch(watchParts(), "quotas", () => {});
+    this.#watches = [
+      this.#pods,
+      this.#nodes,
+      this.#workloads,
+      this.#pools,
+      records,
+      this.#config,
+      this.#quotas,
+    ];
     this.service = new IpamService(
       {
         store: this.#store(),
         pools: this.#poolStore(),
+        quotas: this.#quotaStore(),
         cluster: this.#clusterView(),
         binder: this.#binder(),
         events: {
@@ -368,6 +381,15 @@ export class SimProcess {
         return () => this.#poolListeners.delete(listener);
       },
     };
+  }
+
+  /** Read only: in these worlds operators write quotas. */
+  #quotaStore(): QuotaStore {
+    const refused = () =>
+      Promise.reject(
+        new WorldError("API_REJECTED", { tried: "write a quota", message: "it may only be read" }),
+      );
+    return { all: () => [...this.#quotas.items.values()], write: refused, remove: refused };
   }
 
   #binder(): PodBinder {

@@ -36,6 +36,8 @@ export type OperationName =
   | "cut network"
   | "scale back"
   | "stale workloads"
+  | "write quota"
+  | "delete quota"
   | "wait";
 
 /** The mixture of one seed. */
@@ -50,6 +52,8 @@ export type Swarm = {
   readonly rejectAfterFilter: number;
   /** How likely a Deployment has addresses beside those of its replicas. */
   readonly surgeShare: number;
+  /** How likely a template or Pool says how long its addresses may be idle. */
+  readonly ttlShare: number;
   /** Pods name one scheduler or another. */
   readonly schedulerCount: number;
 };
@@ -75,7 +79,7 @@ export function drawSwarm(random: Random): Swarm {
     random.chance(probability) ? value : 0;
   const late = sometimes(0.3, 0.02);
   const allowsOverstay = random.chance(0.15);
-  const drawn: Omit<Swarm, "surgeShare"> = {
+  const drawn: Omit<Swarm, "surgeShare" | "ttlShare"> = {
     subnets,
     nodes,
     hasIpv6,
@@ -124,6 +128,8 @@ export function drawSwarm(random: Random): Swarm {
       "cut network": sometimes(0.3, 2),
       "scale back": 0,
       "stale workloads": 0,
+      "write quota": 0,
+      "delete quota": 0,
       wait: 6,
     },
   };
@@ -137,10 +143,13 @@ export function drawSwarm(random: Random): Swarm {
     ...drawn,
     network: { ...drawn.network, listRefused },
     surgeShare,
+    ttlShare: later?.chance(0.4) ? 0.6 : 0,
     operations: {
       ...drawn.operations,
       "scale back": added(0.6, 5),
       "stale workloads": added(0.6, 4),
+      "write quota": added(0.4, 3),
+      "delete quota": added(0.4, 1),
     },
   };
 }

@@ -226,6 +226,7 @@ export class World {
       random: this.#random.fork(),
       lease: this.#lease,
       trace: (text) => this.#trace(text),
+      observer: { event: (note) => this.#judge.noteEvent(note), poolStatus: () => {} },
     });
     if (this.#isFaulty) started.setFaults(this.#swarm.network, this.#swarm.watch);
     this.#processes.push(started);
@@ -266,6 +267,7 @@ export class World {
   #heal(): void {
     this.#trace("heal");
     this.#isFaulty = false;
+    this.#judge.noteCalm();
     for (const each of this.#processes) {
       each.setFaults(calmNetwork, calmWatch);
       each.network.isCut = false;

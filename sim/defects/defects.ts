@@ -29,6 +29,8 @@ const decideFilter = "src/core/decide-filter.ts";
 const decideReclaim = "src/core/decide-reclaim.ts";
 const decidePool = "src/core/decide-pool.ts";
 const pick = "src/core/pick.ts";
+const idle = "src/ipam/idle-addresses.ts";
+const decideIdle = "src/core/decide-idle.ts";
 
 /** What the watch shows of a write while it is under way is thrown away. */
 const echoIgnored: Edit = {
@@ -402,6 +404,61 @@ export const defects: readonly Defect[] = [
         replace: "  async stopLeading(): Promise<void> {\n    if (this.#term >= 0) return;\n",
       },
     ],
+  },
+  {
+    name: "idle since it was given",
+    breaks: "the time of an idle address counts from when its last pod got it",
+    file: allocator,
+    find: "  if (isBound(before)) return { idleSinceMs: nowMs };\n",
+    replace:
+      "  if (isBound(before)) return { idleSinceMs: Math.min(nowMs, before.updatedAtMs) };\n",
+  },
+  {
+    name: "idle address goes untold",
+    breaks: "an idle address is released without a word to its owner",
+    file: decideIdle,
+    find: "  if (idleWarnedMs === undefined || idleWarnedMs < idleSinceMs) {\n",
+    replace: "  if (idleWarnedMs !== undefined && idleWarnedMs < idleSinceMs) {\n",
+  },
+  {
+    name: "told after it is noted",
+    breaks: "an owner is not told when the answer to the note is lost, and nobody makes up for it",
+    file: idle,
+    find: '        this.#announce(allocation, live, decision.releaseAtMs);\n        const outcome = await this.#note(allocation, { sinceMs: decision.sinceMs, warnedMs });\n        if (outcome === "changed") return clock.nowMs();\n',
+    replace:
+      '        const outcome = await this.#note(allocation, { sinceMs: decision.sinceMs, warnedMs });\n        if (outcome === "changed") return clock.nowMs();\n        this.#announce(allocation, live, decision.releaseAtMs);\n',
+  },
+  {
+    name: "idle time starts again",
+    breaks: "each look at an idle address counts from now",
+    file: decideIdle,
+    find: "  if (idleSinceMs === undefined || idleSinceMs > nowMs) {\n",
+    replace: "  if (idleSinceMs === undefined || idleSinceMs <= nowMs) {\n",
+  },
+  {
+    name: "quota counts no reserved addresses",
+    breaks: "a namespace gets its quota of addresses beside those that are reserved for it",
+    file: decideFilter,
+    find: "  if (recordedCount + promisedCount + newCount <= quota.limit) return undefined;\n",
+    replace:
+      '  const used = [...view.all()].filter(({ owner, podUid }) => owner.kind === "pod" && owner.pod.namespace === namespace && podUid !== "");\n  if (used.length + promisedCount + newCount <= quota.limit) return undefined;\n',
+  },
+  {
+    name: "quota asked by filter only",
+    breaks:
+      "pods that come at once exceed a quota: nobody asks when the address is taken, and promises do not count",
+    file: decideFilter,
+    find: "  const { recordedCount, promisedCount } = namespaceUse(namespace, view, pod.uid);\n",
+    replace:
+      "  const { recordedCount } = namespaceUse(namespace, view, pod.uid);\n  const promisedCount = 0;\n  if (view.holdsIn(namespace)[Symbol.iterator]().next().done !== true) return undefined;\n",
+  },
+  {
+    name: "quota of a stale count",
+    breaks: "what is taken counts for the quota only when it has been there for a while",
+    file: decideFilter,
+    find: "  if (recordedCount + promisedCount + newCount <= quota.limit) return undefined;\n",
+    replace:
+      '  const fresh = [...view.all()].filter(({ ip, owner }) => owner.kind === "pod" && owner.pod.namespace === namespace && view.phaseOf(ip) !== "idle");\n  if (recordedCount - fresh.length + newCount <= quota.limit) return undefined;\n  void promisedCount;\n',
   },
 ];
 

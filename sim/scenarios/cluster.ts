@@ -114,7 +114,10 @@ export class ScenarioCluster {
       lease: this.#lease,
       trace: this.#trace,
       observer: {
-        event: (note) => this.events.push(note),
+        event: (note) => {
+          this.events.push(note);
+          this.#judge.noteEvent(note);
+        },
         poolStatus: (pool, status) =>
           this.#poolStatuses.set(`${pool.namespace}/${pool.name}`, status),
       },
@@ -222,6 +225,12 @@ export class ScenarioCluster {
           },
           "user",
         );
+        return;
+      }
+      case "quota": {
+        const { name } = made.quota;
+        const uid = api.get("quotas", name)?.uid ?? api.newUid();
+        api.put("quotas", name, { ...made.quota, uid, version: api.nextVersion() }, "user");
         return;
       }
       case "record":

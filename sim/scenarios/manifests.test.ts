@@ -82,6 +82,24 @@ test("what pods of a template ask for is what the product reads", () => {
   });
 });
 
+test("addresses for roll-outs and the time of idle ones are read from the template", () => {
+  const asked = template.replace(
+    "immutable",
+    'immutable\n        k8s.v1.cni.galaxy.io/surge-ips: "2"\n        k8s.v1.cni.galaxy.io/reserve-ttl: 1h30m',
+  );
+  const timesOf = (kind: string) => {
+    const made = objectOf(
+      `apiVersion: apps/v1\nkind: ${kind}\nmetadata: { name: web }\nspec:\n  replicas: 2${asked}`,
+    );
+    assert.ok(made.kind === "workload", JSON.stringify(made));
+    const { reserveTtl, surgeAddresses } = made.workload.template;
+    return [surgeAddresses, reserveTtl];
+  };
+  assert.deepEqual(timesOf("Deployment"), [2, 5_400_000]);
+  // Only Deployments have addresses beside those of their replicas.
+  assert.deepEqual(timesOf("StatefulSet"), [undefined, 5_400_000]);
+});
+
 test("what is not simulated is said, what means nothing for addresses is not", () => {
   const problem = (text: string) => {
     const made = objectOf(text);

@@ -10,9 +10,11 @@ import type {
 } from "../../src/adapters/simulated/objects.ts";
 import type { Allocation } from "../../src/core/allocation.ts";
 import type { PoolFacts } from "../../src/core/facts.ts";
+import type { QuotaFacts } from "../../src/core/quota.ts";
 import { parseFloatingIp, parsePool } from "../../src/wire/crd.ts";
 import { parseFloatingIpConfig } from "../../src/wire/floatingip-config.ts";
 import { parsePod } from "../../src/wire/pod.ts";
+import { parseQuota } from "../../src/wire/quota.ts";
 import { parseDeployment, parseStatefulSet } from "../../src/wire/workload.ts";
 import { refOf } from "../operations.ts";
 import type { ScenarioWorkloadKind } from "./scenario.ts";
@@ -34,6 +36,7 @@ export type ClusterObject =
   | { readonly kind: "workload"; readonly workload: Omit<SimWorkload, "uid"> }
   | { readonly kind: "pod"; readonly pod: Omit<SimPod, "revision"> }
   | { readonly kind: "pool"; readonly pool: PoolFacts }
+  | { readonly kind: "quota"; readonly quota: QuotaFacts }
   | { readonly kind: "record"; readonly record: Allocation }
   /** Means nothing for addresses: a Service, a Namespace, a CustomResourceDefinition. */
   | { readonly kind: "passive" }
@@ -120,6 +123,12 @@ export function clusterObjectOf(json: JsonObject): ClusterObject {
       const parsed = parsePool(named);
       return parsed.kind === "pool"
         ? { kind: "pool", pool: parsed.pool }
+        : { kind: "problem", problem: parsed.problem };
+    }
+    case "FloatingIPQuota": {
+      const parsed = parseQuota(named);
+      return parsed.kind === "quota"
+        ? { kind: "quota", quota: parsed.quota }
         : { kind: "problem", problem: parsed.problem };
     }
     case "FloatingIP": {

@@ -29,6 +29,7 @@ export class SimApi {
     pools: new Map(),
     records: new Map(),
     config: new Map(),
+    quotas: new Map(),
   };
   /** Called for each change at its moment. */
   readonly listeners = new Set<(change: Change) => void>();

@@ -3,6 +3,7 @@
 import type { Allocation } from "../../core/allocation.ts";
 import type { NodeFacts, PodFacts, PoolFacts } from "../../core/facts.ts";
 import type { WorkloadRef } from "../../core/owner.ts";
+import type { QuotaFacts } from "../../core/quota.ts";
 import type { PodSubnet } from "../../core/subnets.ts";
 
 /** What pods of a workload ask for. */
@@ -75,6 +76,7 @@ export type Objects = {
   readonly pools: PoolFacts;
   readonly records: Allocation;
   readonly config: SimConfig;
+  readonly quotas: QuotaFacts;
 };
 
 /** Names of the collections. */
