@@ -121,6 +121,7 @@ export type WorkloadOptions = {
   readonly range?: readonly string[];
   readonly surgeIps?: number;
   readonly reserveTtl?: string;
+  readonly virtualIp?: readonly string[];
 };
 
 /** `sim workload create KIND/NAME` */
@@ -131,7 +132,7 @@ export async function simWorkloadCreate(
 ): Promise<ExitCode> {
   const { kind, namespace, name } = workloadOf(context, word);
   const { client } = await connect(context);
-  const { replicas, policy, pool, range, surgeIps, reserveTtl } = options;
+  const { replicas, policy, pool, range, surgeIps, reserveTtl, virtualIp } = options;
   const wish: SimulatedWorkloadWish = {
     kind,
     namespace,
@@ -143,6 +144,7 @@ export async function simWorkloadCreate(
     ...(range === undefined ? {} : { requestIpRange: range.map((list) => list.split(",")) }),
     ...(surgeIps === undefined ? {} : { surgeIps }),
     ...(reserveTtl === undefined ? {} : { reserveTtl }),
+    ...(virtualIp === undefined ? {} : { virtualIps: [...virtualIp] }),
   };
   const { body } = await client.call<typeof createSimulatedWorkload>({
     method: "POST",

@@ -17,6 +17,7 @@ import type {
   SimulatedPod,
   SimulatedWorkload,
 } from "../../src/wire/api/simulation.ts";
+import type { VipAnswer } from "../../src/wire/api/vip.ts";
 import { waitUntil } from "../control-plane/api.ts";
 import { type ChildProgram, removeAtExit, tailOf } from "../control-plane/child-program.ts";
 import { outsideCluster, startEmbedded } from "../control-plane/embedded-program.ts";
@@ -174,6 +175,42 @@ describe("the program without a cluster", () => {
     }
     await embedded.call("POST", "/v1/simulation/nodes/node-a1/recover");
     await embedded.call("DELETE", "/v1/simulation/workloads/statefulset/default/cache");
+    await embedded.whenSettled();
+  });
+
+  it("moves a virtual address when its node is killed, and forgets it when nobody claims it", async () => {
+    type Vip = VipAnswer;
+    const heldWhen = (what: string, isSo: (vip: Vip) => boolean) =>
+      waitUntil(
+        what,
+        async () => (await embedded.get<{ vips: Vip[] }>("/v1/vip?ip=192.0.2.50")).vips[0],
+        (vip) => vip?.state === "Held" && isSo(vip),
+        patience,
+      );
+    // One pod on each node, so that there is another to move to.
+    await embedded.call("POST", "/v1/simulation/workloads", {
+      kind: "daemonset",
+      name: "entrance",
+      virtualIps: ["192.0.2.50"],
+    });
+    const pods = (await embedded.whenSettled()).filter((pod) => pod.workload === "entrance");
+    const names = pods.map(({ namespace, name }) => `${namespace}/${name}`).toSorted();
+    const before = await heldWhen("it to be held", ({ candidates }) => candidates.length === 5);
+    assert.ok(names.includes(before?.holder ?? ""));
+    assert.deepEqual(before?.pools, ["example"]);
+    assert.deepEqual(before.candidates.map(({ pod }) => pod).toSorted(), names);
+    const node = before.nodeName ?? "";
+    await embedded.call("POST", `/v1/simulation/nodes/${node}/kill`);
+    const after = await heldWhen("it to move", ({ nodeName }) => nodeName !== node);
+    assert.equal(after?.lastTransition?.reason, "AgentLost");
+    await embedded.call("POST", `/v1/simulation/nodes/${node}/recover`);
+    await embedded.call("DELETE", "/v1/simulation/workloads/daemonset/default/entrance");
+    await waitUntil(
+      "nobody to claim it",
+      () => embedded.get<{ vips: Vip[] }>("/v1/vip"),
+      ({ vips }) => vips.length === 0,
+      patience,
+    );
     await embedded.whenSettled();
   });
 

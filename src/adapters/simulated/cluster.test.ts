@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Random } from "../../../sim/random.ts";
+import { ip } from "../../../test/builders.ts";
 import type { PodId } from "../../core/owner.ts";
 import { builtInWorkload } from "../../core/owner.ts";
 import { WorldError } from "../../ports/world-error.ts";
@@ -409,3 +410,45 @@ function aFolder(t: TestContext): string {
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
+
+test("virtual addresses are claimed by the pods of a workload, also in the next life, and told to those pods", async () => {
+  const store = new MapStore();
+  const first = aCluster(store);
+  first.cluster.start(anExtender(() => first.cluster));
+  await first.cluster.addNode({ name: "n1", ips: ["192.0.2.9"] });
+  const virtualIps = ["192.0.2.50", "2001:db8::50"];
+  const wish = { kind: "deployment", name: "web" } as const;
+  const refused = await first.cluster.createWorkload({ ...wish, virtualIps: ["192.0.2.0/24"] });
+  assert.ok(refused.kind === "invalid" && refused.field === "virtualIps");
+  const changed: string[] = [];
+  first.cluster.vipClaims.watch((changedIp) => changed.push(changedIp));
+  await first.cluster.createWorkload({ ...wish, virtualIps });
+  await first.clock.pass(10_000);
+  assert.deepEqual([...new Set(changed)].toSorted(), virtualIps);
+  for (const { cluster } of [first, aCluster(store)]) {
+    const claims = cluster.vipClaims;
+    assert.deepEqual(cluster.workloads()[0]?.virtualIps, virtualIps);
+    assert.deepEqual([...claims.claimedIps()].toSorted(), virtualIps);
+    const [claim] = claims.claimsOf(ip("192.0.2.50"));
+    assert.ok(claim !== undefined);
+    assert.deepEqual(claim.siblings, virtualIps);
+    assert.deepEqual([claim.isReady, claim.isNodeReady, claim.isTerminating], [true, true, false]);
+    assert.deepEqual(
+      claims.forbidden().map(({ what }) => what),
+      ["an address of node n1"],
+    );
+    const pod = { id: claim.pod, uid: claim.podUid };
+    const condition = { isHolder: true, reason: "Holds", message: "holds it" };
+    assert.equal(await claims.tell({ ...pod, uid: "other" }, condition), "gone");
+    assert.equal(await claims.tell(pod, condition), "told");
+    assert.deepEqual(claims.claimsOf(ip("192.0.2.50"))[0]?.told, condition);
+  }
+  await first.cluster.stopNode("n1");
+  await first.clock.pass(12_000);
+  const [claim] = first.cluster.vipClaims.claimsOf(ip("192.0.2.50"));
+  assert.deepEqual([claim?.isReady, claim?.isNodeReady], [false, false]);
+  await first.cluster.removeNode("n1");
+  await first.cluster.deleteWorkload({ ...wish, namespace: "default" });
+  await first.clock.pass(60_000);
+  assert.deepEqual(first.cluster.vipClaims.claimedIps(), []);
+});

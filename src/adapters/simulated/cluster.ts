@@ -18,6 +18,7 @@ import type {
 import { formatTime } from "../../wire/json-value.ts";
 import { poolNameProblem } from "../../wire/pod.ts";
 import { formatReserveTtl, parseReserveTtl } from "../../wire/reserve-ttl.ts";
+import type { Change } from "./api.ts";
 import { SimApi } from "./api.ts";
 import { SimulatedClusterView } from "./cluster-view.ts";
 import { Controllers } from "./controllers.ts";
@@ -32,6 +33,7 @@ import { deletePod } from "./pod-verbs.ts";
 import type { RandomSource } from "./random-source.ts";
 import { refOf, requestFrom } from "./saved-objects.ts";
 import { Scheduler } from "./scheduler.ts";
+import { SimulatedVipClaims } from "./vip-claims.ts";
 import { rolloutDeadlockOf } from "./workload-facts.ts";
 
 /** A workload by the names that operators use. */
@@ -51,6 +53,7 @@ export class SimulatedCluster {
   readonly view: SimulatedClusterView;
   readonly binder: SimulatedPodBinder;
   readonly recorder: SimulatedEventRecorder;
+  readonly vipClaims: SimulatedVipClaims;
   readonly #api: SimApi;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -85,6 +88,7 @@ export class SimulatedCluster {
     this.view = new SimulatedClusterView(api);
     this.binder = new SimulatedPodBinder(api, () => this.#kept.kept());
     this.recorder = new SimulatedEventRecorder(clock);
+    this.vipClaims = new SimulatedVipClaims(api, clock);
     const trace = (text: string) => this.#trace(text);
     this.#kubelets = new Kubelets({ api, clock, random, trace });
     this.#controllers = new Controllers({ api, clock, random, trace });
@@ -93,6 +97,16 @@ export class SimulatedCluster {
   /** Takes up the cluster as an earlier life left it. Called once. @throws WorldError STATE_FILE_UNUSABLE */
   load(): void {
     this.#kept.load();
+    this.vipClaims.start();
+  }
+
+  /** Calls `listener` after nodes came, went, fell silent or came back. @returns a function that stops it */
+  watchNodes(listener: () => void): () => void {
+    const own = ({ collection }: Change) => {
+      if (collection === "nodes") listener();
+    };
+    this.#api.listeners.add(own);
+    return () => this.#api.listeners.delete(own);
   }
 
   /** Whether something was noted about this cluster, in whatever life. */
@@ -159,7 +173,12 @@ export class SimulatedCluster {
       const message = "requestIpRange and ipFamilies exclude each other; leave one out";
       return { kind: "invalid", field: "ipFamilies", message };
     }
-    const { surgeIps, maxUnavailable } = wish;
+    const { surgeIps, maxUnavailable, virtualIps } = wish;
+    const claimed = virtualIps?.flatMap((text) => parseIp(text) ?? []);
+    if (claimed?.length !== virtualIps?.length) {
+      const message = `${virtualIps?.join(", ")}: each must be an IPv4 or IPv6 address`;
+      return { kind: "invalid", field: "virtualIps", message };
+    }
     if (surgeIps !== undefined && kind !== "deployment") {
       const message = `a ${kind} has no addresses beside those of its replicas; leave it out`;
       return { kind: "invalid", field: "surgeIps", message };
@@ -181,6 +200,7 @@ export class SimulatedCluster {
         request,
         revision: 1,
         ...(surgeIps === undefined ? {} : { surgeAddresses: surgeIps }),
+        ...(claimed === undefined ? {} : { virtualIps: claimed }),
         ...(reserveTtl === undefined ? {} : { reserveTtl }),
       },
       // The defaults of Kubernetes: 25 %, rounded up and down.
@@ -348,6 +368,7 @@ export class SimulatedCluster {
           ? {}
           : { ipFamilies: [...request.families] }),
       ...(surgeAddresses === undefined ? {} : { surgeIps: surgeAddresses }),
+      ...(template.virtualIps === undefined ? {} : { virtualIps: [...template.virtualIps] }),
       ...(reserveTtl === undefined ? {} : { reserveTtl: formatReserveTtl(reserveTtl) }),
       ...(kind === "deployment" ? { maxSurge, maxUnavailable } : {}),
       ...(rolloutProblem === undefined ? {} : { rolloutProblem }),

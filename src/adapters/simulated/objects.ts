@@ -2,6 +2,7 @@
 
 import type { Allocation } from "../../core/allocation.ts";
 import type { NodeFacts, PodFacts, PoolFacts } from "../../core/facts.ts";
+import type { Ip } from "../../core/ip.ts";
 import type { WorkloadRef } from "../../core/owner.ts";
 import type { QuotaFacts } from "../../core/quota.ts";
 import type { PodSubnet } from "../../core/subnets.ts";
@@ -15,6 +16,8 @@ export type PodTemplate = Pick<
   readonly revision: number;
   /** Of a Deployment: addresses beside those of its replicas, for rolling updates (annotation `surge-ips`); none by default. */
   readonly surgeAddresses?: number;
+  /** Virtual addresses that each pod claims; none by default. */
+  readonly virtualIps?: readonly Ip[];
 };
 
 /** A pod with what its controllers and kubelet need. */
@@ -29,6 +32,8 @@ export type SimPod = {
   readonly onlyNode: string | undefined;
   /** Pods of higher priority may preempt. */
   readonly priority: number;
+  /** Virtual addresses that it claims; none by default. */
+  readonly virtualIps?: readonly Ip[];
 };
 
 /** A node; `isUp`: its kubelet works. */

@@ -24,6 +24,7 @@ const savedPod = Type.Object({
   deletedAtMs: Type.Optional(Type.Number()),
   onlyNode: Type.Optional(Type.String()),
   priority: Type.Integer(),
+  virtualIps: Type.Optional(Type.Array(Type.String())),
 });
 
 const savedNode = Type.Object({
@@ -52,6 +53,7 @@ const savedWorkload = Type.Object({
     requestIpRange: Type.Optional(Type.Array(Type.Array(Type.String()))),
     surgeAddresses: Type.Optional(Type.Integer()),
     reserveTtl: Type.Optional(Type.String()),
+    virtualIps: Type.Optional(Type.Array(Type.String())),
   }),
 });
 
@@ -67,7 +69,8 @@ export function parseSavedPod(text: string): SimPod | undefined {
   const facts = parsePod(saved?.pod);
   if (saved === undefined || facts === undefined) return undefined;
   const { revision, isReady, deletedAtMs, onlyNode, priority } = saved;
-  return { facts, revision, isReady, deletedAtMs, onlyNode, priority };
+  const claims = virtualIpsFrom(saved.virtualIps);
+  return { facts, revision, isReady, deletedAtMs, onlyNode, priority, ...claims };
 }
 
 /** JSON of a node. */
@@ -133,8 +136,13 @@ export function parseSavedWorkload(text: string): SimWorkload | undefined {
       request,
       ...(surgeAddresses === undefined ? {} : { surgeAddresses }),
       ...(reserveTtl === undefined ? {} : { reserveTtl }),
+      ...virtualIpsFrom(template.virtualIps),
     },
   };
+}
+
+function virtualIpsFrom(texts: readonly string[] | undefined): Pick<SimPod, "virtualIps"> {
+  return texts === undefined ? {} : { virtualIps: texts.flatMap((text) => parseIp(text) ?? []) };
 }
 
 /** The reference by which records name a workload of this cluster. */

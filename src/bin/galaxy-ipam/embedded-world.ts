@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import type { SimulationParts } from "../../adapters/http/api/simulation-routes.ts";
 import { simulationRoutes } from "../../adapters/http/api/simulation-routes.ts";
 import { MemoryHistoryStore } from "../../adapters/memory/history-store.ts";
+import { MemoryVersionedStore } from "../../adapters/memory/versioned-store.ts";
 import { SimulatedCluster } from "../../adapters/simulated/cluster.ts";
 import { HttpExtender } from "../../adapters/simulated/http-extender.ts";
 import { SystemRandom } from "../../adapters/simulated/system-random.ts";
@@ -15,11 +16,16 @@ import { SqliteObjectStore } from "../../adapters/sqlite/object-store.ts";
 import { SqlitePoolStore } from "../../adapters/sqlite/pool-store.ts";
 import { SqliteQuotaStore } from "../../adapters/sqlite/quota-store.ts";
 import { openStateFile } from "../../adapters/sqlite/state-file.ts";
+import { SteadyClock } from "../../adapters/system/clock.ts";
 import { SoleLeader } from "../../adapters/system/sole-leader.ts";
 import { WatchedFile } from "../../adapters/system/watched-file.ts";
+import type { Ip } from "../../core/ip.ts";
+import type { NodeLease, VipRecord } from "../../core/vip.ts";
 import type { AllocationStore } from "../../ports/allocation-store.ts";
 import type { PoolStore } from "../../ports/pool-store.ts";
 import { WorldError } from "../../ports/world-error.ts";
+import { floatingIpName } from "../../wire/crd.ts";
+import { galaxyApiVersion } from "../../wire/established-names.ts";
 import { parseFloatingIpConfig } from "../../wire/floatingip-config.ts";
 import { defaultStateFolder } from "../../wire/ipam-options.ts";
 import {
@@ -30,7 +36,8 @@ import {
   exampleWorkloads,
 } from "./example.ts";
 import { guide } from "./guide.ts";
-import type { World, WorldParts } from "./world.ts";
+import { SimulatedAgents } from "./simulated-agents.ts";
+import type { VipWorld, World, WorldParts } from "./world.ts";
 
 /** The note that the first start is over. */
 const begun = "begun";
@@ -77,6 +84,24 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
         });
   const simulation: SimulationParts = { cluster, stateFolder: folder, configurationFile };
   const bounds = { mostChanges: flags.historyChanges, longestMs: flags.historyMs };
+  // Grants do not outlive the process: nor do the kernels that answer by them.
+  const vips = new MemoryVersionedStore<Ip, VipRecord>(({ ip }) => ip);
+  const leases = new MemoryVersionedStore<string, NodeLease>(({ nodeName }) => nodeName);
+  const agents = new SimulatedAgents({ cluster, vips, leases, clock: new SteadyClock(), log });
+  const vipWorld: VipWorld = {
+    vips,
+    leases,
+    claims: cluster.vipClaims,
+    pools: undefined,
+    conditions: cluster.vipClaims,
+    refOf: (ip) => ({
+      apiVersion: galaxyApiVersion,
+      kind: "FloatingVIP",
+      namespace: "",
+      name: floatingIpName(ip),
+      uid: "",
+    }),
+  };
   let extender: HttpExtender | undefined;
   return {
     kind: "embedded",
@@ -87,7 +112,7 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
     binder: cluster.binder,
     events: cluster.recorder,
     leadership: new SoleLeader(identity),
-    vips: undefined,
+    vips: vipWorld,
     history:
       flags.historyChanges === 0
         ? new MemoryHistoryStore({ bounds, clock })
@@ -118,11 +143,13 @@ export async function openEmbeddedWorld(parts: WorldParts): Promise<World> {
         certificate: doors.certificate,
       });
       cluster.start(extender);
+      agents.start();
       await guide({ simulation, doors, isFirstStart, stopping });
     },
     stopElection: () => Promise.resolve(),
     stop: async () => {
       await watchedFile?.stop();
+      agents.stop();
       await cluster.stop();
     },
     close: () => {

@@ -48,14 +48,15 @@ export function createVips(parts: {
     timers: vipTimers,
   });
   const witness = new VipWitness({ ...common, events, metrics });
-  const reporter = new VipPoolReporter(common);
+  const { pools } = world;
+  const reporter = pools === undefined ? undefined : new VipPoolReporter({ ...common, pools });
   let isStarted = false;
   return {
     start: () => {
       isStarted = true;
       controller.start();
       witness.start();
-      reporter.start();
+      reporter?.start();
       if (leadership.isLeader()) witness.lead();
     },
     lead: () => {
@@ -66,7 +67,7 @@ export function createVips(parts: {
     stop: () => {
       controller.stop();
       witness.stop();
-      reporter.stop();
+      reporter?.stop();
     },
   };
 }

@@ -62,7 +62,8 @@ export type VipWorld = {
   readonly vips: VipStore;
   readonly leases: NodeLeaseStore;
   readonly claims: VipClaims;
-  readonly pools: VipPools;
+  /** Where pools are told of their use; undefined where there is nobody to be told. */
+  readonly pools: VipPools | undefined;
   readonly conditions: PodConditions;
   readonly refOf: (ip: Ip) => ObjectRef;
 };

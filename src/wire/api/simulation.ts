@@ -68,6 +68,15 @@ const templateFields = {
   ),
 };
 
+const virtualIpsSchema = Type.Optional(
+  Type.Array(Type.String(), {
+    minItems: 1,
+    maxItems: 64,
+    description:
+      "virtual IPs that each pod claims; the simulated cluster has a VIPPool with 192.0.2.0/24 and 2001:db8::/64",
+  }),
+);
+
 const workloadSchema = Type.Object(
   {
     kind: kindSchema,
@@ -78,6 +87,7 @@ const workloadSchema = Type.Object(
     ready: Type.Integer({ description: "pods that are ready" }),
     revision: Type.Integer({ description: "grows with each roll-out" }),
     ...templateFields,
+    virtualIps: virtualIpsSchema,
     maxSurge: Type.Optional(Type.Integer({ description: "of a deployment" })),
     maxUnavailable: Type.Optional(Type.Integer({ description: "of a deployment" })),
     rolloutProblem: Type.Optional(
@@ -232,6 +242,7 @@ export const createSimulatedWorkload = endpoint({
       ipFamilies: templateFields.ipFamilies,
       surgeIps: templateFields.surgeIps,
       reserveTtl: templateFields.reserveTtl,
+      virtualIps: virtualIpsSchema,
       maxSurge: Type.Optional(countSchema("of a deployment; 25 % of the replicas unless given")),
       maxUnavailable: Type.Optional(
         countSchema("of a deployment; 25 % of the replicas unless given"),

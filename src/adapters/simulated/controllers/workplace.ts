@@ -114,7 +114,7 @@ function createPod(
   onlyNode: string | undefined,
 ): void {
   const id = { namespace: workload.ref.namespace, name: podName };
-  const { wantsAddress, policy, pool, request, reserveTtl, revision }: PodTemplate =
+  const { wantsAddress, policy, pool, request, reserveTtl, revision, virtualIps }: PodTemplate =
     workload.template;
   place.trace(`${workloadText(workload)}: creates pod ${podName}`);
   place.api.put("pods", podKey(id), {
@@ -140,6 +140,7 @@ function createPod(
     deletedAtMs: undefined,
     onlyNode,
     priority: 0,
+    ...(virtualIps === undefined ? {} : { virtualIps }),
   });
 }
 
