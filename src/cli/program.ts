@@ -412,6 +412,11 @@ function addSimulationCommands(program: Command, run: RunAction): void {
       natural,
     )
     .option("--reserve-ttl <time>", "so long an address may be reserved without a pod: 168h, never")
+    .option(
+      "--virtual-ip <address>",
+      "virtual IP that its pods claim; once more for a second one",
+      (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+    )
     .option("--no-address", "its pods want no address")
     .action((name: string, flags: { address: boolean }, command: Command) =>
       run(command, async (context) => (await load()).simWorkloadCreate(context, name, flags)),
