@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { parseManifests } from "../../sim/scenarios/manifests.ts";
-import { type ApiClient, floatIpsOf, waitUntil } from "../control-plane/api.ts";
+import { type ApiClient, floatIpsOf, podsOf, waitUntil } from "../control-plane/api.ts";
 import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
 import { type Cluster, startCluster } from "../control-plane/cluster-with-galaxy.ts";
@@ -16,7 +16,8 @@ import {
   type Pod,
   pods,
 } from "../control-plane/kinds.ts";
-import { addressesOf, waitForRecords } from "../control-plane/records.ts";
+import { aDeployment, aNamespace } from "../control-plane/manifests.ts";
+import { addressesOf, waitForEvent, waitForRecords } from "../control-plane/records.ts";
 
 const skip = await reasonToSkip();
 
@@ -82,6 +83,7 @@ describe("examples on a real control plane", { skip }, () => {
       ["deployment-surge-ips.yaml", "checkout", 2],
       ["deployment-fix-rollout.yaml", "billing", 2],
       ["deployment-never.yaml", "mail", 2],
+      ["deployment-reserve-ttl.yaml", "report", 2],
       ["statefulset-immutable.yaml", "db", 2],
       ["statefulset-never.yaml", "queue", 2],
     ] as const;
@@ -111,6 +113,31 @@ describe("examples on a real control plane", { skip }, () => {
       "pool__partners_",
       ({ length }) => length === 3,
     );
+  });
+
+  test("kept addresses have the time of workload or pool, and a quota keeps further pods waiting", async () => {
+    await apply("pool-reserve-ttl.yaml");
+    await waitForRecords(
+      api,
+      "the Deployment's addresses with its time",
+      "dp_default_report_",
+      (seen) => seen.length === 2 && seen.every(({ spec }) => spec["reserveTTL"] === "1h"),
+    );
+    await apply("quota.yaml");
+    await api.create(aNamespace("team-a"));
+    await api.create(aDeployment({ name: "many", namespace: "team-a", replicas: 4 }));
+    const isWaiting = ({ spec }: Pod) => (spec.nodeName ?? "") === "";
+    const seen = await api.waitFor(
+      "three pods with addresses and one without",
+      podsOf("team-a", "many"),
+      (all) => all.length === 4 && all.filter(isWaiting).length === 1,
+    );
+    const about = {
+      kind: "Pod",
+      namespace: "team-a",
+      name: seen.find(isWaiting)?.metadata.name ?? "",
+    };
+    await waitForEvent(api, about, /FloatingIPQuota team-a allows 3 addresses/);
   });
 
   test("a pod has several addresses", async () => {

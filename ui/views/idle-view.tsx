@@ -212,8 +212,8 @@ function Filters(props: {
     const data = new FormData(form);
     return Object.fromEntries(
       filterNames.flatMap((name) => {
-        const value = String(data.get(name) ?? "").trim();
-        return value === "" ? [] : [[name, value]];
+        const value = data.get(name);
+        return typeof value !== "string" || value.trim() === "" ? [] : [[name, value.trim()]];
       }),
     );
   };
