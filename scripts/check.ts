@@ -4,6 +4,7 @@
 //   node scripts/check.ts [--static]      --static leaves the tests out
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 
 interface Step {
@@ -42,26 +43,52 @@ const TEST_STEPS: readonly Step[] = [
   },
 ];
 
-/** Runs one step and returns whether it ended with 0; a command that cannot be started counts as failed. */
-async function runStep(step: Step): Promise<boolean> {
-  console.log(`\n── ${step.name}: ${step.command} ${step.args.join(" ")}`);
-  const child = spawn(step.command, step.args, { cwd: root, stdio: "inherit" });
-  return new Promise((resolve) => {
+/**
+ * Runs one step and returns whether it ended with 0; a command that cannot be started counts as failed.
+ * @param isShared whether others run meanwhile: what it prints is then shown as a whole at its end
+ */
+async function runStep(step: Step, isShared: boolean): Promise<boolean> {
+  const title = `\n── ${step.name}: ${step.command} ${step.args.join(" ")}`;
+  if (!isShared) console.log(title);
+  const child = spawn(step.command, step.args, {
+    cwd: root,
+    stdio: isShared ? ["ignore", "pipe", "pipe"] : "inherit",
+  });
+  const printed: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (piece: Buffer) => printed.push(piece));
+  }
+  const isPassed = await new Promise<boolean>((resolve) => {
     child.once("error", (error) => {
       console.error(`${step.command} did not start (${error.message}); run the checks with npm`);
       resolve(false);
     });
     child.once("close", (code) => resolve(code === 0));
   });
+  if (isShared) process.stdout.write(`${title}\n${Buffer.concat(printed).toString()}`);
+  return isPassed;
+}
+
+/** Runs steps, `width` at a time, and returns the names of those that failed. */
+async function runSteps(steps: readonly Step[], width: number): Promise<readonly string[]> {
+  const failed: string[] = [];
+  const left = [...steps];
+  const work = async (): Promise<void> => {
+    for (let step = left.shift(); step !== undefined; step = left.shift()) {
+      if (!(await runStep(step, width > 1))) failed.push(step.name);
+    }
+  };
+  await Promise.all(Array.from({ length: width }, work));
+  return failed;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
-const steps = process.argv.includes("--static") ? STATIC_STEPS : [...STATIC_STEPS, ...TEST_STEPS];
-const failed: string[] = [];
-for (const step of steps) {
-  if (!(await runStep(step))) failed.push(step.name);
-}
+const testSteps = process.argv.includes("--static") ? [] : TEST_STEPS;
+const steps = [...STATIC_STEPS, ...testSteps];
+// Who watches sees them one by one, as they print. The tests have the machine for themselves.
+const width = process.stdout.isTTY ? 1 : Math.min(2, availableParallelism());
+const failed = [...(await runSteps(STATIC_STEPS, width)), ...(await runSteps(testSteps, 1))];
 if (failed.length > 0) {
   console.error(`\nchecks failed: ${failed.join(", ")} (${failed.length} of ${steps.length})`);
   process.exitCode = 1;
