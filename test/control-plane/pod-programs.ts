@@ -99,11 +99,16 @@ export type PodPrograms = {
   readonly leadTo: LeadTo;
   /** Names of the pods that the Service galaxy-ipam leads to now. */
   served(): readonly string[];
+  /** The same of another Service in kube-system. */
+  servedBy(service: string): readonly string[];
   stop(): Promise<void>;
 };
 
-/** Begins to run the pods with label `app=galaxy-ipam` or `app=galaxy-webhook`. */
-export async function startPodPrograms(plane: ControlPlane): Promise<PodPrograms> {
+/**
+ * Begins to run the pods with label `app=galaxy-ipam` or `app=galaxy-webhook`.
+ * @param built folder of `npm run build`, in place of the sources
+ */
+export async function startPodPrograms(plane: ControlPlane, built?: string): Promise<PodPrograms> {
   const { api } = plane;
   const folder = mkdtempSync(join(tmpdir(), "galaxy-pods-"));
   removeAtExit(folder);
@@ -170,12 +175,12 @@ export async function startPodPrograms(plane: ControlPlane): Promise<PodPrograms
     // Without a command the image's own program runs, which has the container's name.
     const [file = container.name] = container.command ?? [];
     const logFile = join(own, "log");
+    const source = fileURLToPath(new URL(`../../src/bin/${file}.ts`, import.meta.url));
     const program = startProgram({
       name,
-      file: process.execPath,
+      file: built === undefined ? process.execPath : join(built, "bin", file),
       args: [
-        "--disable-warning=ExperimentalWarning",
-        fileURLToPath(new URL(`../../src/bin/${file}.ts`, import.meta.url)),
+        ...(built === undefined ? ["--disable-warning=ExperimentalWarning", source] : []),
         `--kubeconfig=${kubeconfig}`,
         ...args.filter((arg) => !arg.startsWith("--bind=")),
         // The processes share this machine, and nobody else is to reach them.
@@ -254,6 +259,7 @@ export async function startPodPrograms(plane: ControlPlane): Promise<PodPrograms
     logFolder,
     leadTo,
     served,
+    servedBy,
     stop: async () => {
       isStopped = true;
       podFollower.stop();

@@ -13,6 +13,7 @@ const programs = fileURLToPath(new URL("../../src/bin/", import.meta.url));
 
 /** A running daemon. */
 export type Daemon = {
+  readonly pid: number;
   readonly socket: string;
   readonly stateFolder: string;
   readonly logFile: string;
@@ -34,6 +35,8 @@ export async function startDaemon(options: {
   readonly flags?: readonly string[];
   /** The beginning of the command line, for a daemon that sees the mounts of a runtime. */
   readonly enter?: readonly string[];
+  /** Folder of `npm run build`, in place of the sources. */
+  readonly built?: string;
   readonly env?: Readonly<Record<string, string>>;
 }): Promise<Daemon> {
   const { lab, node, nodeName } = options;
@@ -44,13 +47,16 @@ export async function startDaemon(options: {
   const socket = join(folder, "galaxy.sock");
   const stateFolder = join(folder, "state");
   const logFile = join(folder, "galaxy.log");
-  const [file = "", ...enter] = [...(options.enter ?? []), process.execPath] as readonly string[];
+  const own =
+    options.built === undefined
+      ? [process.execPath, join(programs, "galaxy.ts")]
+      : [join(options.built, "bin/galaxy")];
+  const [file = "", ...enter] = [...(options.enter ?? []), ...own];
   const program = startProgram({
     name: `galaxy of ${nodeName}`,
     file,
     args: [
       ...enter,
-      join(programs, "galaxy.ts"),
       options.access,
       `--json-config-path=${configPath}`,
       `--network-conf-dir=${join(folder, "net.d")}`,
@@ -72,6 +78,7 @@ export async function startDaemon(options: {
     return code === 0;
   });
   return {
+    pid: program.pid,
     socket,
     stateFolder,
     logFile,
