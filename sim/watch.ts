@@ -86,9 +86,10 @@ export class SimWatch<C extends Collection> {
     this.#api.listeners.delete(this.#onChange);
   }
 
-  /** Tells nothing for a time, as when the API server itself is behind with this collection. */
+  /** Tells nothing for a time, as when the API server itself is behind with this collection. One that stands still already goes on when it would. */
   standStill(ms: number): void {
-    this.#standsStillUntilMs = this.#timeline.nowMs() + ms;
+    const nowMs = this.#timeline.nowMs();
+    if (nowMs >= this.#standsStillUntilMs) this.#standsStillUntilMs = nowMs + ms;
   }
 
   readonly #onChange = (change: Change): void => {
