@@ -119,4 +119,26 @@ export const vipDefects: readonly Defect[] = [
     replace:
       "      const live = await leases.read(nodeName);\n      const outcome = live === undefined ? await leases.create(revoked) : await leases.update({ ...live, isRevoked: true });\n",
   },
+  {
+    name: "vip: overruled without a majority",
+    breaks:
+      "the lease of a node that holds by others' word is taken away although nobody else is proven to renew",
+    file: "src/core/vip-quorum.ts",
+    find: "return proven.length > voters.length / 2;",
+    replace: "return proven.length >= 0;",
+  },
+  {
+    name: "vip: held on alone",
+    breaks: "a node that hears nobody holds on without the API server",
+    file: "src/core/vip-hold.ts",
+    find: "return voters.filter((voter) => heard.has(voter)).length > voters.length / 2;",
+    replace: "return voters.filter((voter) => heard.has(voter)).length > 0;",
+  },
+  {
+    name: "vip: held on although a voter reaches the API server",
+    breaks: "a voter that renews is not heard",
+    file: "src/core/vip-hold.ts",
+    find: "words.some(({ reachesApi, knowsLater }) => reachesApi || knowsLater)",
+    replace: "words.some(({ knowsLater }) => knowsLater)",
+  },
 ];

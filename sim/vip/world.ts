@@ -19,6 +19,7 @@ import { Violation } from "../violation.ts";
 import { ModelClaims } from "./claims.ts";
 import { DriftingClock, Host } from "./host.ts";
 import { calmLink, Link, LinkedStore, SlowGate } from "./link.ts";
+import { PeerNet } from "./peers.ts";
 
 /** What became of a world. */
 export type VipReport = {
@@ -56,6 +57,9 @@ type Controller = {
 /** How far clocks of the model are off: the product promises to bear a tenth between two of them. */
 const worstRate = 0.04;
 
+/** How many worlds have a pool that holds addresses without the API server. */
+const holdRate = 0.3;
+
 /** After the last fault everything has to be in order within this time, and stay so. */
 const calmMs = 30_000;
 const steadyMs = 10_000;
@@ -75,6 +79,8 @@ export class VipWorld {
   readonly #ips: readonly Ip[];
   readonly #nodes: readonly Node[];
   readonly #controllers: Controller[] = [];
+  /** Undefined in a world whose pool fences. */
+  readonly #peers: PeerNet | undefined;
   readonly #epochs = new Map<string, number>();
   #grants = 0;
   #openLooks = 0;
@@ -88,6 +94,8 @@ export class VipWorld {
     this.#trace = (line) =>
       trace?.(`${((this.#timeline.nowMs() - startMs) / 1000).toFixed(3)} ${line}`);
     const random = this.#random;
+    // From a source of its own: worlds whose pool fences are what they are without it.
+    this.#peers = new Random(seed + 1_000_003).chance(holdRate) ? new PeerNet() : undefined;
     const first = ipToNumber(parseIp("192.0.2.50") as Ip) as number;
     this.#ips = Array.from({ length: random.integer(1, 3) }, (_, index) =>
       ipFromNumber(first + index),
@@ -97,7 +105,7 @@ export class VipWorld {
       ranges: [{ first, last: first + 9 }],
       namespaces: undefined,
       mode: { kind: "Route" },
-      onControlPlaneLoss: "Fence",
+      onControlPlaneLoss: this.#peers === undefined ? "Fence" : "Hold",
       minReadyMs: random.pick([0, 1_000, 5_000]),
       lastResort: "release",
     });
@@ -210,6 +218,7 @@ export class VipWorld {
       clock,
       log: new MemoryLog(),
       timers: vipTimers,
+      ...(this.#peers === undefined ? {} : { peers: this.#peers.join(node.name, ends) }),
     });
     node.agent = { host, link, gate, agent, isEnding: false };
     agent.start(resumed);
@@ -252,6 +261,7 @@ export class VipWorld {
     const node = random.pick(this.#nodes);
     const pod = random.pick(this.#claims.pods());
     const { host, link, leadership } = random.pick(this.#controllers);
+    const holds = this.#peers !== undefined;
     const kind = random.weighted({
       readiness: 8,
       terminate: 1,
@@ -273,6 +283,9 @@ export class VipWorld {
       "links good": 3,
       "lease deleted": 1,
       "record deleted": 1,
+      "API away": holds ? 4 : 0,
+      "peers cut": holds ? 3 : 0,
+      "peers lose": holds ? 1 : 0,
     });
     this.#trace(`fault: ${kind} (${node.name}, ${pod.pod.name})`);
     const nowMs = this.#timeline.nowMs();
@@ -343,6 +356,7 @@ export class VipWorld {
         for (const each of this.#controllers) {
           each.leadership.become(each === leader, "model");
         }
+        leader.controller.lead();
         return;
       }
       case "second leader":
@@ -363,7 +377,28 @@ export class VipWorld {
         // As the API server does it: the finalizer keeps the object, which says that it was deleted.
         const record = this.#vips.get(random.pick(this.#ips));
         if (record !== undefined) void this.#vips.update({ ...record, isDeleted: true });
+        return;
       }
+      case "API away": {
+        // For everybody, but perhaps for one who is cut off later or is back before the others.
+        const forMs = random.integer(1_000, 25_000);
+        for (const each of this.#links()) {
+          this.#timeline.after(random.integer(0, random.pick([10, 4_000])), () =>
+            this.#cut(each, Math.max(300, forMs - random.integer(0, random.pick([10, 4_000])))),
+          );
+        }
+        return;
+      }
+      case "peers cut": {
+        // Often the node is cut off from everybody.
+        const forMs = random.integer(500, 15_000);
+        this.#peers?.cut.add(node.name);
+        this.#timeline.after(forMs, () => this.#peers?.cut.delete(node.name));
+        if (random.chance(0.6)) this.#cut(node.agent?.link, forMs);
+        return;
+      }
+      case "peers lose":
+        if (this.#peers !== undefined) this.#peers.lossRate = random.pick([0, 0.2, 0.6]);
     }
   }
 
@@ -443,6 +478,8 @@ export class VipWorld {
       link.faults = calmLink;
       link.isCut = false;
     }
+    this.#peers?.cut.clear();
+    if (this.#peers !== undefined) this.#peers.lossRate = 0;
     for (const [index, { leadership }] of this.#controllers.entries()) {
       leadership.become(index === 0, "model");
     }
