@@ -395,10 +395,10 @@ function endOf(
   const program = join(root, "src/bin/galaxy-webhook.ts");
   return promisify(execFile)(process.execPath, [program, ...args], { timeout: 120_000 }).then(
     () => ({ code: 0, text: "" }),
-    ({ code, stderr }: { readonly code: unknown; readonly stderr: string }) => ({
-      code,
-      text: stderr,
-    }),
+    (error: unknown) => {
+      const { code, stderr } = error as { readonly code: unknown; readonly stderr: string };
+      return { code, text: stderr };
+    },
   );
 }
 
