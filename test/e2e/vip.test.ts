@@ -504,7 +504,7 @@ describe("virtual addresses", { skip }, () => {
           "vip.galaxy.k8s.io/probe": "udp:0,never",
           "cni.projectcalico.org/floatingIPs": `{"edit": ${index}`,
         });
-        for (const stream of [itself, claimed]) await whenAnsweringOnly(stream, "edited");
+        await Promise.all([itself, claimed].map((each) => whenAnsweringOnly(each, "edited")));
       }
       const foreign = await own.pod({
         name: "foreign",
@@ -529,7 +529,7 @@ describe("virtual addresses", { skip }, () => {
         assert.equal((await greet(bed.client, each.ip))?.pod, each.name, "its own address works");
       }
       await own.udp(good).whenAnsweredBy("bad");
-      for (const stream of [itself, claimed]) await whenAnsweringOnly(stream, "edited");
+      await Promise.all([itself, claimed].map((each) => whenAnsweringOnly(each, "edited")));
       const { status: kept } = await bed.whenHeldBy(fine, edited);
       assert.equal(kept?.epoch, granted?.epoch, "bad claims beside it did not move it");
       for (const node of bed.nodes.values()) {
