@@ -428,6 +428,23 @@ describe("the page on the program without a cluster", { skip }, () => {
     await text(/default\/greedy-0/);
   });
 
+  it("shows who holds a virtual IP of the simulated cluster, and who stands by", async () => {
+    const headers = { "content-type": "application/json" };
+    const body = { kind: "daemonset", name: "entrance", virtualIps: ["192.0.2.50"] };
+    const made = await fetch(`${url}/v1/simulation/workloads`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+    });
+    assert.equal(made.status, 200);
+    await open("#vips");
+    const row = page.getByRole("row").filter({ hasText: "192.0.2.50" });
+    await row.getByText("holds it").first().waitFor();
+    await row.getByText("stands by").first().waitFor();
+    await fetch(`${url}/v1/simulation/workloads/daemonset/default/entrance`, { method: "DELETE" });
+    await row.waitFor({ state: "detached" });
+  });
+
   it("has a word for what is not there", async () => {
     await open("#vips");
     await text("No virtual IPs");
