@@ -117,3 +117,68 @@ export const testCertificates: {
     ].join("\n"),
   },
 };
+
+/**
+ * Certificates of users of the API, by an authority of their own.
+ * - `alice`: of the groups lookers and writers
+ * - `former`: alice's, which ran out on 2021-01-01
+ */
+export const userCertificates: {
+  readonly authority: string;
+  readonly alice: Pair;
+  readonly former: Pair;
+} = {
+  authority: [
+    "-----BEGIN CERTIFICATE-----",
+    "MIIBNjCB3aADAgECAhR8txDvCVF0N6L6fx+E1e/Htn2BGTAKBggqhkjOPQQDAjAQ",
+    "MQ4wDAYDVQQDDAV1c2VyczAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAw",
+    "MFowEDEOMAwGA1UEAwwFdXNlcnMwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQE",
+    "hj5kG6W84GZ8NCBnaAusDPu+bZyaB20E6s3KdqBE3+THiW+ye6sFCSD0zF3tuiSb",
+    "j+yFm/NHCMoU4XBGLGuEoxMwETAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMC",
+    "A0gAMEUCIQC7XquoDY+GMUSzZBY7AoAGaG/HGMA52Cyic8ukTLRXWwIgVgP1Q1AA",
+    "L1o62ka1mzNgpxbbqczi56J/hFDzsW99bl4=",
+    "-----END CERTIFICATE-----",
+  ].join("\n"),
+  alice: {
+    cert: [
+      "-----BEGIN CERTIFICATE-----",
+      "MIIBbTCCAROgAwIBAgIUBGaHT6ADU+UM/v/hVyZZtZzHpQ8wCgYIKoZIzj0EAwIw",
+      "EDEOMAwGA1UEAwwFdXNlcnMwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAw",
+      "MDBaMDQxEDAOBgNVBAoMB2xvb2tlcnMxEDAOBgNVBAoMB3dyaXRlcnMxDjAMBgNV",
+      "BAMMBWFsaWNlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEZlIH0PgiOTmkPIJn",
+      "GceCL5kVSvPAKgodTmz5tFB0wjGnbRqX1aB1yuyhnYdqH8i2MoBAzSpgwkygNxaW",
+      "xmegxaMlMCMwDAYDVR0TAQH/BAIwADATBgNVHSUEDDAKBggrBgEFBQcDAjAKBggq",
+      "hkjOPQQDAgNIADBFAiEAkmyjSD6VMRzszTM/D/6w/x6PGNkNhz5rFYVOE6GqQPgC",
+      "IGCqbVAU+kOnS1UO6hgnPzx89JYrIduKHvckl0OugT8Q",
+      "-----END CERTIFICATE-----",
+    ].join("\n"),
+    key: [
+      "-----BEGIN PRIVATE KEY-----",
+      "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgFen3jxSTGRXHSb5k",
+      "sJhqTOa60LhYnXN2GLinngAeLv2hRANCAARmUgfQ+CI5OaQ8gmcZx4IvmRVK88Aq",
+      "Ch1ObPm0UHTCMadtGpfVoHXK7KGdh2ofyLYygEDNKmDCTKA3FpbGZ6DF",
+      "-----END PRIVATE KEY-----",
+    ].join("\n"),
+  },
+  former: {
+    cert: [
+      "-----BEGIN CERTIFICATE-----",
+      "MIIBVzCB/6ADAgECAhRxBtGPNgMJ8wJ6GZejdWBppp7KjTAKBggqhkjOPQQDAjAQ",
+      "MQ4wDAYDVQQDDAV1c2VyczAeFw0yMDAxMDEwMDAwMDBaFw0yMTAxMDEwMDAwMDBa",
+      "MCIxEDAOBgNVBAoMB2xvb2tlcnMxDjAMBgNVBAMMBWFsaWNlMFkwEwYHKoZIzj0C",
+      "AQYIKoZIzj0DAQcDQgAEje7IMYpt9A6cC4NbwcYocBU3qGaySL3h3jL2Ej97CCRB",
+      "2WsSn5iANFcJt4+S25Jx1ANHa+4HNADL5xMAkK4jyKMlMCMwDAYDVR0TAQH/BAIw",
+      "ADATBgNVHSUEDDAKBggrBgEFBQcDAjAKBggqhkjOPQQDAgNHADBEAiBMg/z6+H7e",
+      "YfwCHrP6oBqAVuKkdsibORBySL55f4vDKwIgPQboHvoodD8RUq6ZdhslZ3Gpgns5",
+      "2umH/5M7cWnro7Y=",
+      "-----END CERTIFICATE-----",
+    ].join("\n"),
+    key: [
+      "-----BEGIN PRIVATE KEY-----",
+      "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxp4S1r8H9mVWL40p",
+      "GEfD4UmuNcBaEQgsZWGLf4r9C5OhRANCAASN7sgxim30DpwLg1vBxihwFTeoZrJI",
+      "veHeMvYSP3sIJEHZaxKfmIA0Vwm3j5LbknHUA0dr7gc0AMvnEwCQriPI",
+      "-----END PRIVATE KEY-----",
+    ].join("\n"),
+  },
+};

@@ -14,11 +14,12 @@ import { createApiGuard } from "../adapters/http/api-guard.ts";
 import { createApiServer } from "../adapters/http/api-server.ts";
 import { createExtenderServer } from "../adapters/http/extender-server.ts";
 import type { Health } from "../adapters/http/health-routes.ts";
+import type { DoorTls } from "../adapters/http/http-door.ts";
 import { readPageFiles } from "../adapters/http/page-files.ts";
 import { createPinoLog } from "../adapters/log/pino-log.ts";
 import { PrometheusMetrics } from "../adapters/metrics/prometheus-metrics.ts";
 import { SystemClock } from "../adapters/system/clock.ts";
-import { TlsFiles } from "../adapters/system/tls-files.ts";
+import { TlsFiles, type TlsMaterial } from "../adapters/system/tls-files.ts";
 import { History } from "../ipam/history.ts";
 import { IpamService } from "../ipam/ipam-service.ts";
 import type { Log } from "../ports/log.ts";
@@ -78,6 +79,11 @@ async function main(argv: readonly string[]): Promise<void> {
   if (isEmbedded && flags.extenderClientCaFile !== "") {
     return refuse([
       "--extender-client-ca-file needs a cluster: the simulated scheduler has no certificate; leave it out, or give --kubeconfig",
+    ]);
+  }
+  if (isEmbedded && flags.apiClientCaFile !== "") {
+    return refuse([
+      "--api-client-ca-file needs a cluster: without one nobody knows users and their rights; leave it out, or give --kubeconfig",
     ]);
   }
   if (isEmbedded && !isLoopback(flags.bindAddress) && !flags.insecureApi) {
@@ -286,7 +292,7 @@ async function serve(parts: {
     health,
     metrics,
     log,
-    tls: tls === undefined ? undefined : { cert: tls.cert, key: tls.key },
+    tls: tls === undefined ? undefined : apiTls(tls),
     api: {
       routes: createApiRoutes({
         service,
@@ -339,7 +345,7 @@ async function serve(parts: {
   });
 
   tlsFiles?.watch((material) => {
-    api.renewTls({ cert: material.cert, key: material.key });
+    api.renewTls(apiTls(material));
     extender.renewTls(material);
   });
 
@@ -471,8 +477,13 @@ async function profilesOf(flags: IpamFlags, log: Log): Promise<readonly Route[]>
   return (await import("../adapters/http/api/profile-routes.ts")).profileRoutes();
 }
 
+/** Users of the API may have a token in place of a certificate, and health is asked by who has neither. */
+function apiTls({ apiClientCa, cert, key }: TlsMaterial): DoorTls {
+  return { cert, key, clientCa: apiClientCa, admitsWithout: true };
+}
+
 async function openTlsFiles(flags: IpamFlags, log: Log): Promise<TlsFiles | undefined> {
-  const { tlsCertFile, tlsKeyFile, extenderClientCaFile } = flags;
+  const { apiClientCaFile, tlsCertFile, tlsKeyFile, extenderClientCaFile } = flags;
   if (tlsCertFile === "") return undefined;
   return TlsFiles.open({
     cert: { path: tlsCertFile, flag: "--tls-cert-file" },
@@ -481,6 +492,8 @@ async function openTlsFiles(flags: IpamFlags, log: Log): Promise<TlsFiles | unde
       extenderClientCaFile === ""
         ? undefined
         : { path: extenderClientCaFile, flag: "--extender-client-ca-file" },
+    apiClientCa:
+      apiClientCaFile === "" ? undefined : { path: apiClientCaFile, flag: "--api-client-ca-file" },
     log,
   });
 }

@@ -81,7 +81,9 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
       outgoing.setTimeout(options.timeoutMs, () => {
         outgoing.destroy(new Error(`no answer within ${options.timeoutMs / 1000} s`));
       });
-      outgoing.once("error", (error) => reject(unreachable(connection, error)));
+      outgoing.once("error", (error) => {
+        explained(connection, error).then(reject, reject);
+      });
       outgoing.end(options.body);
     });
 
@@ -183,6 +185,19 @@ function unreachable({ base, from }: Connection, cause: unknown): CommandProblem
     `no answer from ${base.href} (${from}): ${messageOf(cause)}; check the address, that galaxy-ipam runs, and --certificate-authority for https`,
     { cause },
   );
+}
+
+/** Most people meet certificates when they are wrong: what is wrong with them is said in words. */
+async function explained(connection: Connection, error: Error): Promise<CommandProblem> {
+  const isTls = connection.base.protocol === "https:";
+  if (!isTls) return unreachable(connection, error);
+  const { describeRefusedCertificate } = await import("./server-certificate.ts");
+  const about = await describeRefusedCertificate(connection, error);
+  if (about === undefined) return unreachable(connection, error);
+  const { base, from } = connection;
+  return new CommandProblem(exitCodes.unreachable, `${base.href} (${from}): ${about}`, {
+    cause: error,
+  });
 }
 
 function notOurs(

@@ -6,7 +6,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { CommandProblem, exitCodes } from "./command-problem.ts";
 import type { Connection, ConnectionOptions } from "./connection.ts";
-import { readFileOf } from "./connection.ts";
+import { clientPairOf, readFileOf } from "./connection.ts";
 import type { Environment } from "./terminal.ts";
 
 /** Where the embedded program listens. */
@@ -47,10 +47,21 @@ function direct(
     );
   }
   const ca = options.certificateAuthority;
+  const pair = clientPairOf(options);
+  if (pair !== undefined && base.protocol === "http:") {
+    throw new CommandProblem(
+      exitCodes.usage,
+      `${base.origin} is not encrypted, and --client-certificate works with https:// alone; use that, or leave the certificate away`,
+    );
+  }
   return {
     base,
     headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-    tls: ca === undefined ? {} : { ca: readFileOf("--certificate-authority", ca) },
+    tls: {
+      ...(ca === undefined ? {} : { ca: readFileOf("--certificate-authority", ca) }),
+      ...pair,
+    },
+    ...(ca === undefined ? {} : { authorityFile: ca }),
     from,
   };
 }

@@ -42,6 +42,8 @@ export function createProgram(options: {
       "--certificate-authority <FILE>",
       "certificates (PEM) that the server's is checked with",
     )
+    .option("--client-certificate <FILE>", "certificate (PEM) of yours, in place of a token")
+    .option("--client-key <FILE>", "its private key (PEM)")
     .option("--kubeconfig <FILE>", "kubeconfig to find galaxy-ipam through; else KUBECONFIG")
     .option("--context <name>", "context of the kubeconfig")
     .option(

@@ -39,6 +39,7 @@ describe("parseIpamFlags", () => {
       tlsCertFile: "",
       tlsKeyFile: "",
       extenderClientCaFile: "",
+      apiClientCaFile: "",
       insecureApi: false,
       historyMs: 14 * 24 * 3_600_000,
       historyChanges: 100_000,

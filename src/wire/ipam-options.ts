@@ -22,6 +22,8 @@ export type IpamFlags = {
   readonly tlsKeyFile: string;
   /** Authorities whose certificates the callers of the extender must have; "" for any caller. */
   readonly extenderClientCaFile: string;
+  /** "" when the API asks for no certificates. */
+  readonly apiClientCaFile: string;
   /** The API asks nobody who they are. */
   readonly insecureApi: boolean;
   /** Changes of addresses older than this are forgotten. */
@@ -226,6 +228,11 @@ const table = {
     type: "text",
     initial: "",
     help: "authorities in PEM: callers of the extender need a certificate of one of them; needs --tls-cert-file",
+  },
+  "api-client-ca-file": {
+    type: "text",
+    initial: "",
+    help: "authorities in PEM: users of the API with a certificate of one of them need no token (CN is the user, O the groups)",
   },
   "insecure-api": {
     type: "switch",
@@ -435,6 +442,7 @@ function toFlags(given: ReadonlyMap<FlagName, string>): IpamFlags {
     tlsCertFile: text("tls-cert-file"),
     tlsKeyFile: text("tls-private-key-file"),
     extenderClientCaFile: text("extender-client-ca-file"),
+    apiClientCaFile: text("api-client-ca-file"),
     insecureApi: parseSwitch(text("insecure-api")) ?? false,
     historyMs: durationMs("history-retention"),
     historyChanges: number("history-changes"),
@@ -496,6 +504,12 @@ function contradictionsOf(flags: IpamFlags): string[] {
   }
   if (flags.extenderClientCaFile !== "" && flags.tlsCertFile === "") {
     problems.push("--extender-client-ca-file needs --tls-cert-file and --tls-private-key-file");
+  }
+  if (flags.apiClientCaFile !== "" && flags.tlsCertFile === "") {
+    problems.push("--api-client-ca-file needs --tls-cert-file and --tls-private-key-file");
+  }
+  if (flags.apiClientCaFile !== "" && flags.insecureApi) {
+    problems.push("--api-client-ca-file has no effect with --insecure-api; leave one of them out");
   }
   if (flags.historyChanges < 0) problems.push("--history-changes must not be below 0");
   if (flags.leaderElect && flags.leaseMs <= flags.renewDeadlineMs) {

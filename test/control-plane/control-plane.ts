@@ -58,6 +58,12 @@ export type SchedulerOptions = {
   readonly httpTimeoutMs?: number;
   /** The scheduler goes on without an extender that fails; false by default. */
   readonly ignorable?: boolean;
+  /** How the scheduler knows the extender's port, and is known there; for an address with https. */
+  readonly extenderTls?: {
+    readonly caFile: string;
+    readonly certFile: string;
+    readonly keyFile: string;
+  };
   /** Only pods that ask for the float IP resource reach the extender, and the scheduler ignores it; true by default. */
   readonly managesFloatIpResource?: boolean;
   /** Leaves a verb out of the configuration. */
@@ -395,6 +401,7 @@ function extender(url: string, options: SchedulerOptions): unknown {
     ...verbs,
     weight: options.weight ?? 1,
     enableHTTPS: url.startsWith("https:"),
+    ...(options.extenderTls === undefined ? {} : { tlsConfig: options.extenderTls }),
     httpTimeout: `${options.httpTimeoutMs ?? 30_000}ms`,
     nodeCacheCapable: options.nodeCacheCapable ?? false,
     ignorable: options.ignorable ?? false,

@@ -1,17 +1,31 @@
 // Who may use the API of the program in a cluster, with the tokens and rights of a real API server: allowed, forbidden, expired, absent, and
-// what happens while the API server is away.
+// what happens while the API server is away. Then the same with certificates in place of tokens, and a scheduler that shows one.
 
 import assert from "node:assert/strict";
 import { createSign } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { type ApiClient, waitUntil } from "../control-plane/api.ts";
+import { connect } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { testCertificates, userCertificates } from "../certificates.ts";
+import { type ApiClient, floatIpsOf, waitUntil } from "../control-plane/api.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
-import { twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
+import {
+  type ChildProgram,
+  freePort,
+  removeAtExit,
+  startProgram,
+  tailOf,
+} from "../control-plane/child-program.ts";
+import { fourNodes, twoSubnets } from "../control-plane/cluster-with-galaxy.ts";
 import { type ControlPlane, startControlPlane } from "../control-plane/control-plane.ts";
 import { type GalaxyIpam, startGalaxyIpam } from "../control-plane/galaxy-ipam.ts";
-import { aConfigMap } from "../control-plane/manifests.ts";
+import { Galaxyctl } from "../control-plane/galaxyctl.ts";
+import { pods } from "../control-plane/kinds.ts";
+import { aConfigMap, aPod } from "../control-plane/manifests.ts";
+import { type SimulatedNodes, startSimulatedNodes } from "../control-plane/simulated-nodes.ts";
 
 const skip = await reasonToSkip();
 
@@ -19,6 +33,8 @@ describe("the API of the program in a cluster", { skip }, () => {
   let plane: ControlPlane;
   let api: ApiClient;
   let ipam: GalaxyIpam;
+  let secured: ChildProgram | undefined;
+  let nodes: SimulatedNodes | undefined;
 
   before(async () => {
     plane = await startControlPlane({
@@ -39,6 +55,8 @@ describe("the API of the program in a cluster", { skip }, () => {
   });
 
   after(async () => {
+    await nodes?.stop();
+    await secured?.stop("SIGTERM", 30_000);
     await ipam?.stop();
     await plane?.stop();
   });
@@ -175,6 +193,126 @@ describe("the API of the program in a cluster", { skip }, () => {
     await plane.startApiServer();
     await waitForStatus(200, token);
   });
+
+  test("with certificates: users and the scheduler are known by theirs, and renewed ones are taken without a restart", async () => {
+    await ipam.stop();
+    const folder = mkdtempSync(join(tmpdir(), "galaxy-certificates-"));
+    removeAtExit(folder);
+    const file = (name: string, text?: string) => {
+      if (text !== undefined) writeFileSync(join(folder, name), `${text}\n`);
+      return join(folder, name);
+    };
+    const { authority, client, other, server, stranger } = testCertificates;
+    const ca = file("ca.crt", authority);
+    const [port, apiPort] = [await freePort(), await freePort()];
+    const logFile = file("galaxy-ipam.log");
+    secured = startProgram({
+      name: "galaxy-ipam",
+      file: process.execPath,
+      args: [
+        "--disable-warning=ExperimentalWarning",
+        fileURLToPath(new URL("../../src/bin/galaxy-ipam.ts", import.meta.url)),
+        `--kubeconfig=${plane.kubeconfigOf("galaxy-ipam")}`,
+        `--port=${port}`,
+        `--api-port=${apiPort}`,
+        "--leader-elect=false",
+        `--tls-cert-file=${file("tls.crt", server.cert)}`,
+        `--tls-private-key-file=${file("tls.key", server.key)}`,
+        `--extender-client-ca-file=${ca}`,
+        `--api-client-ca-file=${file("users.crt", userCertificates.authority)}`,
+      ],
+      logFile,
+    });
+    const galaxyctl = new Galaxyctl({ GALAXY_SERVER: `https://localhost:${apiPort}` });
+    const ask = async (user: "alice" | "former" | "nobody", ...args: readonly string[]) => {
+      const flags = ["--certificate-authority", ca];
+      if (user !== "nobody") {
+        const { cert, key } = userCertificates[user];
+        flags.push("--client-certificate", file(`${user}.crt`, cert));
+        flags.push("--client-key", file(`${user}.key`, key));
+      }
+      const { code, stdout, stderr } = await galaxyctl.run([...flags, ...args]);
+      return { code, text: `${stdout}${stderr}` };
+    };
+    // Alice is of the group lookers.
+    await grant("lookers-again", { kind: "Group", name: "lookers" }, ["get", "list"]);
+    await waitUntil(
+      "alice to see the addresses",
+      () => ask("alice", "ip", "list"),
+      ({ code }) => code === 0,
+      { timeoutMs: 90_000 },
+    );
+    const changed = await ask("alice", "ip", "reserve", "10.49.70.9");
+    assert.notEqual(changed.code, 0);
+    assert.match(changed.text, /needs the verb create on floatingips/);
+    assert.match((await ask("nobody", "ip", "list")).text, /bearer token is needed/);
+    assert.match((await ask("former", "ip", "list")).text, /former\.crt has expired on 2021-01-01/);
+
+    nodes = await startSimulatedNodes(api);
+    await nodes.add(fourNodes);
+    const schedulerWith = (name: string, pair: { readonly cert: string; readonly key: string }) =>
+      plane.startScheduler({
+        extenderUrl: `https://localhost:${port}`,
+        extenderTls: {
+          caFile: ca,
+          certFile: file(`${name}.crt`, pair.cert),
+          keyFile: file(`${name}.key`, pair.key),
+        },
+      });
+    const isBound = (name: string) =>
+      api.waitForOne(
+        `${name} to have an address`,
+        pods,
+        { name, namespace: "default" },
+        (pod) => pod.spec.nodeName !== undefined && floatIpsOf(pod).length === 1,
+      );
+    await schedulerWith("stranger", stranger);
+    await api.create(aPod({ name: "first" }));
+    await waitUntil(
+      "the stranger to be named",
+      async () => tailOf(logFile),
+      (log) => /client certificate \\"CN=stranger\\".*caller refused/.test(log),
+      { timeoutMs: 60_000 },
+    );
+    const first = await api.get(pods, { name: "first", namespace: "default" });
+    assert.equal(first?.spec.nodeName, undefined);
+    await schedulerWith("scheduler", client);
+    await isBound("first");
+
+    // The server's certificate is renewed, and another authority is the users'.
+    file("tls.crt", other.cert);
+    file("tls.key", other.key);
+    file("users.crt", stranger.cert);
+    await waitUntil(
+      "the renewed certificate",
+      () => nameShown(apiPort, authority),
+      (name) => name === "other",
+      { timeoutMs: 60_000 },
+    );
+    const refused = await waitUntil(
+      "alice not to be known any more",
+      () => ask("alice", "ip", "list"),
+      ({ code }) => code !== 0,
+      { timeoutMs: 60_000 },
+    );
+    assert.match(
+      refused.text,
+      /client certificate "O=lookers, O=writers, CN=alice" of "CN=users" is not accepted .*--api-client-ca-file/,
+    );
+    await api.create(aPod({ name: "second" }));
+    await isBound("second");
+  });
+
+  /** The name in the certificate that a port shows to who asks for it. */
+  function nameShown(port: number, ca: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ port, host: "localhost", servername: "localhost", ca }, () => {
+        resolve(String(socket.getPeerCertificate().subject.CN));
+        socket.destroy();
+      });
+      socket.once("error", reject);
+    });
+  }
 
   /** A token with other claims, signed with the key with which the API server signs. */
   function resigned(

@@ -113,8 +113,8 @@ describe("the guard of the API", () => {
     const lower = { authorization: "bearer   t0ken " };
     assert.equal((await fetch(`${url}/v1/change`, { method: "POST", headers: lower })).status, 200);
     assert.deepEqual(asked, [
-      { token: "t0ken", verb: "list", resource: "floatingips" },
-      { token: "t0ken", verb: "delete", resource: "pools" },
+      { caller: { kind: "token", token: "t0ken" }, verb: "list", resource: "floatingips" },
+      { caller: { kind: "token", token: "t0ken" }, verb: "delete", resource: "pools" },
     ]);
     assert.equal(lines.length, 1);
     assert.match(lines[0] ?? "", /change asked for .*"user":"jane"/);
@@ -147,8 +147,11 @@ describe("the guard of the API", () => {
     const both = { ...proxied, authorization: "Bearer direct" };
     assert.equal((await fetch(`${url}/v1/look`, { headers: both })).status, 200);
     assert.deepEqual(
-      asked.map(({ token }) => token),
-      ["proxied", "direct"],
+      asked.map(({ caller }) => caller),
+      [
+        { kind: "token", token: "proxied" },
+        { kind: "token", token: "direct" },
+      ],
     );
   });
 

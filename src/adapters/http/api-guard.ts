@@ -1,14 +1,15 @@
-// Who may use the HTTP API: bearer tokens where there is somebody to ask, and in any case no page of another site in a browser of this
+// Who may use the HTTP API: bearer tokens and client certificates where there is somebody to ask, and in any case no page of another site in a browser of this
 // machine. It reads heads of requests only; limits of time and size are those of the port.
 
 import type { FastifyRequest } from "fastify";
-import type { AccessReview } from "../../ports/access-review.ts";
+import type { AccessReview, Caller } from "../../ports/access-review.ts";
 import type { Log } from "../../ports/log.ts";
 import type { EndpointShape } from "../../wire/api/endpoint.ts";
 import { forwardedTokenHeader } from "../../wire/forwarded-token.ts";
 import type { RouteGuard } from "./api/add-routes.ts";
 import type { ProblemAnswer } from "./api/route.ts";
 import { problem } from "./api/route.ts";
+import { certificateOf, type ShownCertificate } from "./client-certificate.ts";
 import { pathOf } from "./http-door.ts";
 
 /** What the guard needs. */
@@ -38,11 +39,23 @@ export function createApiGuard(options: ApiGuardOptions): RouteGuard {
       if (review === undefined || endpoint.access === "open") return undefined;
       const { authorization, [forwardedTokenHeader]: forwarded } = request.headers;
       const token = bearer.exec(authorization ?? String(forwarded ?? ""))?.[1];
-      if (token === undefined) {
+      const shown: ShownCertificate =
+        token === undefined ? certificateOf(request.raw.socket) : { kind: "none" };
+      if (shown.kind === "refused") {
+        log.warn("client certificate refused", { reason: shown.reason, requestId: request.id });
+        return problem(401, shown.reason);
+      }
+      const caller: Caller | undefined =
+        token !== undefined
+          ? { kind: "token", token }
+          : shown.kind === "certificate"
+            ? shown
+            : undefined;
+      if (caller === undefined) {
         return problem(401, "a bearer token is needed: Authorization: Bearer TOKEN");
       }
       const { verb, resource } = endpoint.access;
-      const verdict = await review.review({ token, verb, resource });
+      const verdict = await review.review({ caller, verb, resource });
       const where = { method: request.method, path: pathOf(request), requestId: request.id };
       switch (verdict.kind) {
         case "allowed":

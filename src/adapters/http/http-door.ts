@@ -2,11 +2,12 @@
 // Knows nothing of schedulers or addresses.
 
 import type { Readable } from "node:stream";
-import { Server as TlsServer } from "node:tls";
+import { type TLSSocket, Server as TlsServer } from "node:tls";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { fastify } from "fastify";
 import type { Log } from "../../ports/log.ts";
 import { WorldError } from "../../ports/world-error.ts";
+import { certificateProblem } from "./client-certificate.ts";
 
 /** Certificate chain and private key in PEM. */
 export type TlsKeyPair = { readonly cert: string; readonly key: string };
@@ -15,6 +16,8 @@ export type TlsKeyPair = { readonly cert: string; readonly key: string };
 export type DoorTls = TlsKeyPair & {
   /** Authorities in PEM: only callers with a certificate of one of them are let in. */
   readonly clientCa?: string | undefined;
+  /** With `clientCa`: callers without a certificate are let in as well, and whoever answers looks at what was shown. */
+  readonly admitsWithout?: boolean;
 };
 
 /** What a door needs of the process. */
@@ -99,6 +102,7 @@ export function createFastify(options: DoorOptions): FastifyInstance {
       );
     },
   }) as unknown as FastifyInstance;
+  if (tls?.clientCa !== undefined && tls.admitsWithout !== true) refuseStrangers(server, options);
   if (options.maxConnections !== undefined) server.server.maxConnections = options.maxConnections;
 
   server.setErrorHandler((error: FastifyError, request, reply) => {
@@ -160,8 +164,34 @@ export function readBody(
   });
 }
 
+/** So often at most it is said that callers are refused: nobody shall fill the log. */
+const refusalLogMs = 10_000;
+
+/**
+ * Cuts callers without a good certificate off, before they can say anything. Node's own check does the same at the same moment, and
+ * tells nobody whose certificate it was and what was wrong with it.
+ */
+function refuseStrangers(server: FastifyInstance, { log, name }: DoorOptions): void {
+  let saidMs = Number.NEGATIVE_INFINITY;
+  server.server.prependListener("secureConnection", (socket: TLSSocket) => {
+    const shownBy = "certFile of tlsConfig in the scheduler's configuration";
+    const places = { shownBy, authorities: "--extender-client-ca-file" };
+    const problem =
+      certificateProblem(socket, places) ??
+      (socket.authorized ? undefined : `no client certificate was shown; give one to ${shownBy}`);
+    if (problem === undefined) return;
+    const from = socket.remoteAddress ?? "";
+    socket.destroy();
+    const nowMs = performance.now();
+    if (nowMs - saidMs < refusalLogMs) return;
+    saidMs = nowMs;
+    log.warn("caller refused", { port: name, from, reason: problem });
+  });
+}
+
 function tlsSettings({ cert, key, clientCa }: DoorTls) {
-  const mutual = { ca: clientCa, requestCert: true, rejectUnauthorized: true };
+  // Who has no good certificate is cut off by refuseStrangers, or told by the guard of the API.
+  const mutual = { ca: clientCa, requestCert: true, rejectUnauthorized: false };
   return { cert, key, ...(clientCa === undefined ? {} : mutual) };
 }
 

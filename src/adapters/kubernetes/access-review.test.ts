@@ -61,9 +61,22 @@ async function withReview(
   }
 }
 
-const ask = (token: string, verb = "list") => ({ token, verb, resource: "floatingips" });
+const ask = (token: string, verb = "list") => ({
+  caller: { kind: "token" as const, token },
+  verb,
+  resource: "floatingips",
+});
 
 describe("KubernetesAccessReview", () => {
+  it("asks only for the right of somebody whose certificate says who it is", () =>
+    withReview(async ({ review, asked, bodies }) => {
+      const caller = { kind: "certificate" as const, user: "good-1", groups: ["lookers"] };
+      const question = { caller, verb: "list", resource: "floatingips" };
+      assert.deepEqual(await review.review(question), { kind: "allowed", user: "good-1" });
+      assert.deepEqual(asked(), ["subjectaccessreviews"]);
+      assert.match(JSON.stringify(bodies()), /"groups":\["lookers","system:authenticated"\]/);
+    }));
+
   it("asks who it is and then whether that user may, with everything that the API server said of the user", () =>
     withReview(async ({ review, asked, bodies }) => {
       assert.deepEqual(await review.review(ask("good-1")), { kind: "allowed", user: "good-1" });

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { testCertificates } from "../../../test/certificates.ts";
+import { testCertificates, userCertificates } from "../../../test/certificates.ts";
 import { waitUntil } from "../../../test/control-plane/api.ts";
 import { WorldError } from "../../ports/world-error.ts";
 import { MemoryLog } from "../memory/log.ts";
@@ -60,6 +60,43 @@ describe("TlsFiles", () => {
     await assert.rejects(
       TlsFiles.open({ ...options, cert }),
       refused(/tls\.crt\.gone of --tls-cert-file: ENOENT.*correct the path/),
+    );
+  });
+
+  it("says which certificate has run out, in which file and since when, once, and serves on", async (t) => {
+    const { server } = testCertificates;
+    const { log, options } = folderWith(t, server);
+    const apiClientCa = {
+      path: join(options.cert.path, "../users.crt"),
+      flag: "--api-client-ca-file",
+    };
+    writeFileSync(apiClientCa.path, userCertificates.former.cert);
+    const files = await TlsFiles.open({ ...options, apiClientCa });
+    t.after(() => files.stop());
+    const told: TlsMaterial[] = [];
+    files.watch((material) => told.push(material));
+    const [line, ...others] = log.lines("warn");
+    assert.match(
+      String(line?.fields["reason"]),
+      /^certificate "O=lookers, CN=alice" in .*users\.crt of --api-client-ca-file has expired on 2021-01-01T00:00:00\.000Z; put a renewed one there, it is read without a restart/,
+    );
+    assert.deepEqual(others, []);
+    writeFileSync(apiClientCa.path, userCertificates.authority);
+    await waitUntil(
+      "the renewed authority",
+      () => told.length,
+      (count) => count === 1,
+    );
+    assert.equal(told[0]?.apiClientCa, userCertificates.authority);
+    assert.equal(log.lines("warn").length, 1);
+  });
+
+  it("authorities in a file without a certificate are refused: they would let nobody in", async (t) => {
+    const { options } = folderWith(t, testCertificates.server);
+    const clientCa = { path: options.key.path, flag: "--extender-client-ca-file" };
+    await assert.rejects(
+      TlsFiles.open({ ...options, clientCa }),
+      /tls\.key of --extender-client-ca-file: there is no certificate in it; give the certificates/,
     );
   });
 });

@@ -87,7 +87,10 @@ export class TlsFiles {
       ...(clientCa === undefined ? [] : dateProblems(clientCa, material.clientCa ?? "")),
       ...(apiClientCa === undefined ? [] : dateProblems(apiClientCa, material.apiClientCa ?? "")),
     ];
-    for (const warning of warnings) if (!this.#saidOfDates.has(warning)) log.warn(warning);
+    for (const warning of warnings) {
+      if (!this.#saidOfDates.has(warning))
+        log.warn("certificate has to be renewed", { reason: warning });
+    }
     this.#saidOfDates = new Set(warnings);
   }
 
