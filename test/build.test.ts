@@ -80,6 +80,10 @@ test("the package of a build is installed without fetching anything, and its pro
     // Something of each that needs more of the package than its first file.
     const example = join(root, "deploy/overlays/example/pod-subnets.yaml");
     assert.match((await run("galaxyctl", "config", "check", example)).stdout, /20 addresses/);
+    assert.match(
+      (await run("galaxyctl", "config", "check", example, "-o", "yaml")).stdout,
+      /^\S+:/,
+    );
     const nowhere = "--master=http://127.0.0.1:1";
     await Promise.all([
       listensAndEnds("galaxy-ipam", nowhere, "--port=0", "--api-port=0"),
