@@ -241,6 +241,19 @@ describe("the agent of virtual addresses", () => {
     assert.deepEqual(node.answers(), [address]);
   });
 
+  it("hands its session on when what it is letting go has arrived", async () => {
+    const node = aNode();
+    const agent = await node.holding();
+    const record = node.vips.get(second);
+    assert.ok(record !== undefined);
+    await node.vips.update({ ...record, release: "wanted" });
+    const handing = agent.handOn(12_000);
+    await node.clock.pass(100);
+    assert.equal(await handing, node.lease()?.session);
+    assert.equal(node.vips.get(second)?.release, "done");
+    assert.deepEqual(node.answers(), [address]);
+  });
+
   it("does not hand a session on that the API server did not take", async () => {
     const node = aNode();
     const agent = await node.holding();

@@ -162,7 +162,10 @@ export class VipAgent {
   async handOn(forMs: number): Promise<number | undefined> {
     this.stop();
     await this.#beating;
-    const { clock, leases, log, nodeName } = this.#ports;
+    const { clock, leases, log, nodeName, timers } = this.#ports;
+    for (let ms = 0; this.#letting.size > 0 && ms < timers.ackMs; ms += conflictMs) {
+      await this.#pause(conflictMs);
+    }
     const membership = this.#membership;
     // A release that is on its way could arrive when the next process has opened again.
     if (membership === undefined || this.#isLeaseUnsure || this.#letting.size > 0) return undefined;
