@@ -72,6 +72,7 @@ export class VipWorld {
   readonly #seed: number;
   readonly #timeline = new Timeline();
   readonly #random: Random;
+  readonly #foreign: Random;
   readonly #trace: (line: string) => void;
   readonly #vips = new MemoryVersionedStore<Ip, VipRecord>(vipOf);
   readonly #leases = new MemoryVersionedStore<string, NodeLease>(nodeOf);
@@ -94,6 +95,7 @@ export class VipWorld {
     this.#trace = (line) =>
       trace?.(`${((this.#timeline.nowMs() - startMs) / 1000).toFixed(3)} ${line}`);
     const random = this.#random;
+    this.#foreign = new Random(seed + 2_000_003);
     // From a source of its own: worlds whose pool fences are what they are without it.
     this.#peers = new Random(seed + 1_000_003).chance(holdRate) ? new PeerNet() : undefined;
     const first = ipToNumber(parseIp("192.0.2.50") as Ip) as number;
@@ -116,6 +118,25 @@ export class VipWorld {
     this.#watchRecords();
   }
 
+  /** Now and then somebody else on the wire answers for an address that is held, and its node says so in the record for a while. */
+  #planForeignClaim(untilMs: number): void {
+    const random = this.#foreign;
+    this.#timeline.after(random.integer(2_000, 20_000), () => {
+      if (this.#timeline.nowMs() >= untilMs || this.#isCalm) return;
+      const ip = random.pick(this.#ips);
+      this.#sayForeign(ip, "0a:00:00:00:00:01 on eth0");
+      this.#timeline.after(random.integer(500, 9_000), () => this.#sayForeign(ip, undefined));
+      this.#planForeignClaim(untilMs);
+    });
+  }
+
+  #sayForeign(ip: Ip, foreignOwner: string | undefined): void {
+    const record = this.#vips.get(ip);
+    if (record?.holder === undefined || record.foreignOwner === foreignOwner) return;
+    this.#trace(`${ip} is ${foreignOwner === undefined ? "no more" : "now"} claimed by others`);
+    void this.#vips.update({ ...record, foreignOwner });
+  }
+
   /** Lets faults happen for a time, then lets the world come to rest, and says what was wrong. */
   async run(faultsMs: number): Promise<VipReport> {
     const rule = () => this.#judge();
@@ -124,6 +145,7 @@ export class VipWorld {
       const startMs = this.#timeline.nowMs();
       this.#begin();
       this.#planFault(startMs + faultsMs);
+      this.#planForeignClaim(startMs + faultsMs);
       await this.#timeline.runUntil(startMs + faultsMs, rule);
       this.#calmDown();
       await this.#timeline.runUntil(startMs + faultsMs + calmMs, rule);
@@ -517,6 +539,12 @@ export class VipWorld {
         kernel.answeringNow().some((entry) => entry.ip === ip && entry.epoch === record?.epoch),
       );
       const told = holder === undefined ? "nobody" : `${holder.pod.name} on ${holder.nodeName}`;
+      if (
+        holder !== undefined &&
+        record?.look.state !== (record?.foreignOwner ? "Conflict" : "Held")
+      ) {
+        throw new Violation("shown as it is", `${ip} is held by ${told} and ${record?.look.state}`);
+      }
       if (able.length === 0) {
         if (holder === undefined && open.length === 0) continue;
         throw new Violation("nobody may hold", `${ip} is held by ${told}`);
