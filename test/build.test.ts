@@ -82,7 +82,7 @@ test("the package of a build is installed without fetching anything, and its pro
     assert.match((await run("galaxyctl", "config", "check", example)).stdout, /20 addresses/);
     assert.match(
       (await run("galaxyctl", "config", "check", example, "-o", "yaml")).stdout,
-      /^\S+:/,
+      /^- name: ConfigMap /,
     );
     const nowhere = "--master=http://127.0.0.1:1";
     await Promise.all([
