@@ -125,10 +125,11 @@ for (const name of globSync("objects-*.json", { cwd: folder }).toSorted()) {
 
 test("a backup of format 1 is whole, and its records and Pools are read", () => {
   const name = "backup-c712e9a.jsonl";
-  const { counts, header, parts } = openBackup(name, Buffer.from(textOf(name)));
+  const backup = openBackup(name, Buffer.from(textOf(name)));
+  const { counts, header } = backup;
   assert.equal(header.from.instance, "galaxy-ipam-0");
   assert.deepEqual([counts.record, counts.pool, counts.quota], [7, 2, 0]);
-  for (const part of parts()) {
+  for (const part of backup.parts()) {
     if (part.kind === "record") assert.ok(parseFloatingIp(part.object) !== undefined);
   }
 });
@@ -169,7 +170,7 @@ test("a state file of form 1 is taken over with all its records, and written on"
           ["gold"],
         );
       }
-      await file.close();
+      file.close();
     }
   } finally {
     rmSync(place, { recursive: true, force: true });

@@ -55,7 +55,7 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
   const { request, Agent } = isTls ? await import("node:https") : await import("node:http");
   const agent = new Agent({ keepAlive: true, maxSockets: 8, ...connection.tls });
 
-  const send = (
+  const send = async (
     method: string,
     path: string,
     options: {
@@ -64,8 +64,8 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
       readonly timeoutMs: number;
       readonly signal?: AbortSignal;
     },
-  ): Promise<IncomingMessage> =>
-    new Promise((resolve, reject) => {
+  ): Promise<IncomingMessage> => {
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
       const { base, headers, tls } = connection;
       const requestOptions: RequestOptions = {
         agent,
@@ -81,11 +81,15 @@ export async function createApiClient(connection: Connection): Promise<ApiClient
       outgoing.setTimeout(options.timeoutMs, () => {
         outgoing.destroy(new Error(`no answer within ${options.timeoutMs / 1000} s`));
       });
-      outgoing.once("error", (error) => {
-        explained(connection, error).then(reject, reject);
-      });
+      outgoing.once("error", reject);
       outgoing.end(options.body);
     });
+    try {
+      return await answered;
+    } catch (error) {
+      throw await explained(connection, error);
+    }
+  };
 
   const callOnce = async (
     call: ApiCall<EndpointShape>,
@@ -188,7 +192,7 @@ function unreachable({ base, from }: Connection, cause: unknown): CommandProblem
 }
 
 /** Most people meet certificates when they are wrong: what is wrong with them is said in words. */
-async function explained(connection: Connection, error: Error): Promise<CommandProblem> {
+async function explained(connection: Connection, error: unknown): Promise<CommandProblem> {
   const isTls = connection.base.protocol === "https:";
   if (!isTls) return unreachable(connection, error);
   const { describeRefusedCertificate } = await import("./server-certificate.ts");

@@ -142,8 +142,9 @@ export class SqliteAllocationStore implements AllocationStore {
 }
 
 /** What a row can say of the allocation: the tables have no place for what this release does not know, and those of a newer one are not read. */
-function asKept({ foreignText: _, ...allocation }: Allocation, version: number): Allocation {
-  return { ...allocation, version: String(version) };
+function asKept(allocation: Allocation, version: number): Allocation {
+  const { foreignText: _, ...kept } = allocation;
+  return { ...kept, version: String(version) };
 }
 
 /** Columns in the order of {@link columnsOf}; the address comes last, so that the same values fit an update. */

@@ -161,8 +161,8 @@ async function readAuthorities(file: NamedFile): Promise<string> {
   const text = await readText(file);
   const found = text.match(pemPattern) ?? [];
   try {
-    for (const pem of found) new X509Certificate(pem);
-    if (found.length > 0) return text;
+    const certificates = found.map((pem) => new X509Certificate(pem));
+    if (certificates.length > 0) return text;
     throw new Error("there is no certificate in it");
   } catch (error) {
     throw new WorldError("CONFIG_FILE_UNREADABLE", {
