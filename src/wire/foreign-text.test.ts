@@ -13,7 +13,9 @@ import {
   parsePool,
 } from "./crd.ts";
 import { alsoSaying, foreignTextOf } from "./foreign-text.ts";
+import { valueAt } from "./json-value.ts";
 import { formatQuota, parseQuota } from "./quota.ts";
+import { formatVipPool, parseVipPool } from "./vip-objects.ts";
 
 const record = anAllocation({
   owner: podOwner({ name: "web-x", workload: aDeploymentRef() }),
@@ -69,7 +71,7 @@ describe("members that this release does not know", () => {
     }
   });
 
-  it("of Pools and quotas come back", () => {
+  it("of Pools, VIPPools and quotas come back", () => {
     const pool = { ...formatPool(aPool({ name: "blue", size: 3 })), future: { a: 1 }, status: {} };
     const parsedPool = parsePool(pool);
     assert.ok(parsedPool.kind === "pool");
@@ -77,6 +79,10 @@ describe("members that this release does not know", () => {
       ...formatPool(aPool({ name: "blue", size: 3 })),
       future: { a: 1 },
     });
+    const vipPool = { metadata: { name: "v" }, spec: { ranges: ["192.0.2.0/28"], future: [1] } };
+    const parsedVipPool = parseVipPool(vipPool);
+    assert.ok(parsedVipPool.kind === "pool");
+    assert.deepEqual(valueAt(formatVipPool(parsedVipPool.pool), "spec", "future"), [1]);
     const quota = {
       metadata: { name: "team-a", labels: { tier: "gold" } },
       spec: { limit: 3, namespaces: ["a"], burst: 2 },

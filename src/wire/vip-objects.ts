@@ -19,6 +19,7 @@ import type { VipPoolCondition, VipPoolStatus } from "../core/vip-pool-status.ts
 import { floatingIpName, parseFloatingIpName } from "./crd.ts";
 import { galaxyApiVersion, galaxyGroup } from "./established-names.ts";
 import { hasForeignMembers, withForeignMembers } from "./foreign-members.ts";
+import { alsoSaying, foreignTextOf } from "./foreign-text.ts";
 import {
   asList,
   asObject,
@@ -83,6 +84,7 @@ export function parseVipPool(json: unknown): VipPoolParse {
     minReadySeconds <= 3_600;
   if (!isSeconds) wrong("minReadySeconds", minReadySeconds, "is no whole number from 0 to 3600");
   if (problems.length > 0) return { kind: "problems", name, problems };
+  const foreignText = foreignTextOf(json, vipPoolSchema);
   return {
     kind: "pool",
     pool: {
@@ -96,14 +98,15 @@ export function parseVipPool(json: unknown): VipPoolParse {
       onControlPlaneLoss: onControlPlaneLoss === "Hold" ? "Hold" : "Fence",
       minReadyMs: Number(minReadySeconds) * 1_000,
       lastResort: lastResort === "keep" ? "keep" : "release",
+      ...(foreignText === undefined ? {} : { foreignText }),
     },
   };
 }
 
-/** A VIPPool that {@link parseVipPool} reads back as the same. */
+/** A VIPPool that {@link parseVipPool} reads back as the same, with what it says besides. */
 export function formatVipPool(pool: VipPool): Readonly<Record<string, unknown>> {
   const { lastResort, minReadyMs, mode, name, namespaces, onControlPlaneLoss, ranges } = pool;
-  return {
+  const object = {
     apiVersion: galaxyApiVersion,
     kind: "VIPPool",
     metadata: { name },
@@ -117,6 +120,7 @@ export function formatVipPool(pool: VipPool): Readonly<Record<string, unknown>> 
       lastResort,
     },
   };
+  return alsoSaying(object, pool.foreignText);
 }
 
 /** Types of a VIPPool's conditions. */
@@ -570,3 +574,6 @@ export const vipPoolCrd = definition(
     },
   },
 );
+
+/** What this release knows of a VIPPool. */
+const vipPoolSchema = vipPoolCrd.spec.versions[0].schema.openAPIV3Schema;
