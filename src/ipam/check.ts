@@ -48,6 +48,9 @@ export type RepairOutcome =
 /** Records or pods looked at between two looks at other work. */
 const sliceSize = 1_000;
 
+/** A look that nobody asked for takes at most one part in so many of the time. */
+const leisure = 50;
+
 /** Checks and repairs. */
 export class Check {
   readonly #ports: CheckPorts;
@@ -104,10 +107,12 @@ export class Check {
     let cancel = () => {};
     let isEnded = false;
     const look = async (): Promise<void> => {
+      const startMs = clock.nowMs();
       const counts = options.isWanted() ? countsOf((await this.report()).findings) : [];
       if (isEnded) return;
       this.#counts = counts;
-      cancel = clock.after(options.everyMs, () => void look());
+      const pauseMs = Math.max(options.everyMs, leisure * (clock.nowMs() - startMs));
+      cancel = clock.after(pauseMs, () => void look());
     };
     void look();
     return () => {
