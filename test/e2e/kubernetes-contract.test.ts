@@ -234,9 +234,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
       session: 7,
     };
     const statusOf = async () =>
-      (await observer.get(floatingVips, { name: address }))?.["status"] as
-        | Readonly<Record<string, unknown>>
-        | undefined;
+      (await observer.get(floatingVips, { name: address }))?.status ?? assert.fail("it is there");
     try {
       const created = await store.part.create(newVipRecord(address, 1_700_000_000_123));
       assert.equal(created.kind, "written");
@@ -254,8 +252,9 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
       assert.ok(seen !== undefined);
       const asked = await store.part.update({ ...seen, release: "wanted" });
       assert.equal(asked.kind, "written");
-      assert.equal((await statusOf())?.["zone"], "north");
-      assert.equal(((await statusOf())?.["holder"] as { rack?: string }).rack, "r1");
+      const kept = await statusOf();
+      assert.equal(kept["zone"], "north");
+      assert.equal((kept["holder"] as { readonly rack?: string }).rack, "r1");
       // The next write is made from the answer to this one; what was said of one holder is not said of the next.
       const other = { ...holder, podUid: "uid-1", nodeName: "n2" };
       const moved = await store.part.update({
@@ -265,7 +264,7 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
         release: "none",
       });
       assert.equal(moved.kind, "written");
-      assert.equal((await statusOf())?.["zone"], "north");
+      assert.equal((await statusOf())["zone"], "north");
       const { holder: written } = (await statusOf()) as {
         readonly holder: { readonly uid: string };
       };

@@ -718,7 +718,7 @@ describe("the roles of deploy", { skip }, () => {
     );
     assert.equal(said.length, 1);
     assert.match(JSON.stringify(said), /pools\.galaxy\.k8s\.io.*deploy\/base\/crds/);
-    const ofVips = lines.filter(({ message }) => /virtual addresses/.test(String(message)));
+    const ofVips = lines.filter(({ message }) => /virtual addresses/.test(message));
     assert.equal(ofVips.length, 1, JSON.stringify(ofVips));
     assert.match(JSON.stringify(ofVips), /floatingvips\.galaxy\.k8s\.io.*deploy\/base\/crds/);
     const answer = await adminCall("POST", "/v1/pool", {
