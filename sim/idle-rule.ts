@@ -114,7 +114,7 @@ export class IdleRule {
       : undefined;
   }
 
-  /** Why a reserved address should have gone by now; undefined when it may stay. Void while pods wait, which may have been promised it. */
+  /** Why a reserved address should have gone by now; undefined when it may stay, as while a pod waits that may have been promised it. */
   whyTooLate(record: Allocation, workload: SimWorkload | undefined): string | undefined {
     const { ip, owner } = record;
     const sinceMs = this.#sinceMs.get(ip);
@@ -123,12 +123,14 @@ export class IdleRule {
     const [ttlMs] = this.#timesOf(record, [workload], record.reserveTtl, 0);
     if (typeof ttlMs !== "number") return undefined;
     const pods = this.#api.list("pods").filter(({ facts }) => !podIsFinished(facts));
-    const isWanted = pods.some(
-      ({ facts }) =>
-        (facts.nodeName === "" && facts.wantsAddress) ||
-        (owner.kind === "pod" && podIdText(owner.pod) === podIdText(facts.id)),
-    );
     const name = poolOf(record);
+    const isWanted = pods.some(({ facts }) => {
+      if (owner.kind === "pod" && podIdText(owner.pod) === podIdText(facts.id)) return true;
+      if (facts.nodeName !== "") return false;
+      if (name !== undefined) return facts.pool === name;
+      const ref = owner.kind === "workload" ? owner.workload : undefined;
+      return ref?.namespace === facts.id.namespace && facts.id.name.startsWith(`${ref.name}-`);
+    });
     const pool = poolInForce(this.#api.list("pools").filter((each) => each.name === name));
     if (isWanted || pool?.preAllocate === true) return undefined;
     const byHandMs = this.#byHandMs.get(ip);
