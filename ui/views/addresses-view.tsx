@@ -2,11 +2,16 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { cellCounts } from "../../src/wire/api/address-letters.ts";
-import type { FloatingIp } from "../../src/wire/api/floating-ip.ts";
 import { api } from "../api-client.ts";
 import { usePage, useReading } from "../parts/live-context.ts";
-import { ReleaseDialog } from "../parts/release-dialog.tsx";
+import {
+  ChooseCell,
+  ChooseHeader,
+  ReleaseFrame,
+  useReleaseSelection,
+} from "../parts/release-selection.tsx";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import type { TextKey } from "../text/en.ts";
 import { useText } from "../text/text.ts";
 import { policyText } from "./address-panel.tsx";
@@ -36,8 +41,6 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
   const { query } = props;
   const sort = query.get("sort") ?? "ip asc";
   const pageNumber = Number(query.get("page") ?? "0");
-  const [chosen, setChosen] = useState<ReadonlyMap<string, FloatingIp>>(new Map());
-  const [isReleasing, setReleasing] = useState(false);
   const filters = Object.fromEntries(
     filterNames.map((name) => [name, query.get(name) ?? undefined]),
   ) as Partial<Record<FilterName, never>>;
@@ -48,7 +51,7 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
       api.addresses({ ...filters, sort, page: pageNumber, size: pageSize, wide: true }, signal),
     { isLive: true },
   );
-  useEffect(() => setChosen(new Map()), [key]);
+  const selection = useReleaseSelection(key);
   const goWith = (changes: Readonly<Record<string, string>>) => {
     const next = new URLSearchParams(query);
     for (const [name, value] of Object.entries(changes)) {
@@ -57,43 +60,22 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
     }
     page.go(`addresses?${next.toString()}`);
   };
-  const choose = (address: FloatingIp, isChosen: boolean) => {
-    const next = new Map(chosen);
-    if (isChosen) next.set(address.ip, address);
-    else next.delete(address.ip);
-    setChosen(next);
-  };
   return (
     <section aria-labelledby="addresses-heading">
       <h2 id="addresses-heading">{text("addresses.heading")}</h2>
       <Filters query={query} onApply={(changes) => goWith({ ...changes, page: "" })} />
-      <div class="toolbar">
-        <button
-          type="button"
-          disabled={chosen.size === 0 || !page.mayRelease}
-          title={page.mayRelease ? undefined : text("release.notAllowed")}
-          onClick={() => setReleasing(true)}
+      <ReleaseFrame selection={selection} onDone={reading.again}>
+        <Read
+          of={reading}
+          isEmpty={(value) => value.totalElements === 0}
+          empty={<Note title={text("addresses.empty.title")}>{text("addresses.empty.body")}</Note>}
         >
-          {text("action.release")}
-        </button>
-        <span class="faint">{text("addresses.selected", { count: chosen.size })}</span>
-      </div>
-      <Read
-        of={reading}
-        isEmpty={(value) => value.totalElements === 0}
-        empty={<Note title={text("addresses.empty.title")}>{text("addresses.empty.body")}</Note>}
-      >
-        {(value) => (
-          <>
-            <div class="table-frame" tabIndex={0} role="region" aria-labelledby="addresses-heading">
-              <table class="addresses">
+          {(value) => (
+            <>
+              <TableFrame heading="addresses-heading" class="addresses">
                 <thead>
                   <tr>
-                    <th scope="col">
-                      <span class="hidden">
-                        {text("addresses.selected", { count: chosen.size })}
-                      </span>
-                    </th>
+                    <ChooseHeader selection={selection} />
                     {columns.map((column) => (
                       <SortHeader
                         key={column.title}
@@ -108,15 +90,11 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
                 <tbody>
                   {value.content.map((address) => (
                     <tr key={address.ip}>
-                      <td>
-                        <input
-                          type="checkbox"
-                          aria-label={text("addresses.select", { ip: address.ip })}
-                          checked={chosen.has(address.ip)}
-                          disabled={address.releasable !== true || address.state === "free"}
-                          onChange={(event) => choose(address, event.currentTarget.checked)}
-                        />
-                      </td>
+                      <ChooseCell
+                        selection={selection}
+                        address={address}
+                        isDisabled={address.releasable !== true || address.state === "free"}
+                      />
                       <td>
                         <a href={`#map?ip=${encodeURIComponent(address.ip)}`}>{address.ip}</a>
                       </td>
@@ -153,47 +131,40 @@ export function AddressesView(props: { readonly query: URLSearchParams }) {
                     </tr>
                   ))}
                 </tbody>
-              </table>
-            </div>
-            <nav
-              class="pager"
-              aria-label={text("addresses.page", { page: pageNumber + 1, pages: value.totalPages })}
-            >
-              <button
-                type="button"
-                disabled={value.first}
-                onClick={() => goWith({ page: String(pageNumber - 1) })}
-              >
-                ← {text("action.previous")}
-              </button>
-              <span>
-                {text("addresses.page", {
+              </TableFrame>
+              <nav
+                class="pager"
+                aria-label={text("addresses.page", {
                   page: pageNumber + 1,
-                  pages: Math.max(1, value.totalPages),
-                })}{" "}
-                · {text("addresses.count", { count: value.totalElements })}
-              </span>
-              <button
-                type="button"
-                disabled={value.last}
-                onClick={() => goWith({ page: String(pageNumber + 1) })}
+                  pages: value.totalPages,
+                })}
               >
-                {text("action.next")} →
-              </button>
-            </nav>
-          </>
-        )}
-      </Read>
-      {isReleasing ? (
-        <ReleaseDialog
-          addresses={[...chosen.values()]}
-          onClose={() => setReleasing(false)}
-          onDone={() => {
-            setChosen(new Map());
-            reading.again();
-          }}
-        />
-      ) : null}
+                <button
+                  type="button"
+                  disabled={value.first}
+                  onClick={() => goWith({ page: String(pageNumber - 1) })}
+                >
+                  ← {text("action.previous")}
+                </button>
+                <span>
+                  {text("addresses.page", {
+                    page: pageNumber + 1,
+                    pages: Math.max(1, value.totalPages),
+                  })}{" "}
+                  · {text("addresses.count", { count: value.totalElements })}
+                </span>
+                <button
+                  type="button"
+                  disabled={value.last}
+                  onClick={() => goWith({ page: String(pageNumber + 1) })}
+                >
+                  {text("action.next")} →
+                </button>
+              </nav>
+            </>
+          )}
+        </Read>
+      </ReleaseFrame>
     </section>
   );
 }

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api } from "../api-client.ts";
 import { usePage, useReading } from "../parts/live-context.ts";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { useText } from "../text/text.ts";
 
 const mostEntries = 500;
@@ -63,41 +64,39 @@ export function HistoryView(props: {
       >
         {(value) => (
           <>
-            <div class="table-frame" tabIndex={0} role="region" aria-labelledby="history-heading">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">{text("history.ip")}</th>
-                    <th scope="col">{text("history.from")}</th>
-                    <th scope="col">{text("history.until")}</th>
-                    <th scope="col">{text("history.state")}</th>
-                    <th scope="col">{text("history.who")}</th>
-                    <th scope="col">{text("history.node")}</th>
+            <TableFrame heading="history-heading">
+              <thead>
+                <tr>
+                  <th scope="col">{text("history.ip")}</th>
+                  <th scope="col">{text("history.from")}</th>
+                  <th scope="col">{text("history.until")}</th>
+                  <th scope="col">{text("history.state")}</th>
+                  <th scope="col">{text("history.who")}</th>
+                  <th scope="col">{text("history.node")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {value.entries.map((entry) => (
+                  <tr key={`${entry.ip} ${entry.from} ${entry.state}`}>
+                    <td>
+                      <a href={`#map?ip=${encodeURIComponent(entry.ip)}`}>{entry.ip}</a>
+                    </td>
+                    <td>{timeText(entry.from, entry.fromIsAbout)}</td>
+                    <td>
+                      {entry.until === undefined
+                        ? text("history.now")
+                        : timeText(entry.until, entry.untilIsAbout)}
+                    </td>
+                    <td>
+                      <span class={`swatch swatch-${entry.state}`} aria-hidden="true" />
+                      {text(`state.${entry.state}`)}
+                    </td>
+                    <td>{whoHeld(entry)}</td>
+                    <td>{entry.nodeName ?? ""}</td>
                   </tr>
-                </thead>
-                <tbody>
-                  {value.entries.map((entry) => (
-                    <tr key={`${entry.ip} ${entry.from} ${entry.state}`}>
-                      <td>
-                        <a href={`#map?ip=${encodeURIComponent(entry.ip)}`}>{entry.ip}</a>
-                      </td>
-                      <td>{timeText(entry.from, entry.fromIsAbout)}</td>
-                      <td>
-                        {entry.until === undefined
-                          ? text("history.now")
-                          : timeText(entry.until, entry.untilIsAbout)}
-                      </td>
-                      <td>
-                        <span class={`swatch swatch-${entry.state}`} aria-hidden="true" />
-                        {text(`state.${entry.state}`)}
-                      </td>
-                      <td>{whoHeld(entry)}</td>
-                      <td>{entry.nodeName ?? ""}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+                ))}
+              </tbody>
+            </TableFrame>
             {value.isComplete ? null : <p class="faint">{text("history.incomplete")}</p>}
           </>
         )}

@@ -1,12 +1,17 @@
 // Reserved addresses that no pod uses: since when, how much time each has left, and what keeps it. The server filters.
 
-import { useEffect, useState } from "preact/hooks";
 import type { FloatingIp } from "../../src/wire/api/floating-ip.ts";
 import type { IdleAddressAnswer } from "../../src/wire/api/idle.ts";
 import { api } from "../api-client.ts";
 import { usePage, useReading } from "../parts/live-context.ts";
-import { ReleaseDialog } from "../parts/release-dialog.tsx";
+import {
+  ChooseCell,
+  ChooseHeader,
+  ReleaseFrame,
+  useReleaseSelection,
+} from "../parts/release-selection.tsx";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { spanText } from "../text/span-text.ts";
 import type { Translate } from "../text/text.ts";
 import { useText } from "../text/text.ts";
@@ -25,8 +30,6 @@ export function IdleView(props: { readonly query: URLSearchParams }) {
   const text = useText();
   const page = usePage();
   const { query } = props;
-  const [chosen, setChosen] = useState<ReadonlyMap<string, FloatingIp>>(new Map());
-  const [isReleasing, setReleasing] = useState(false);
   const key = query.toString();
   const filters = Object.fromEntries(
     filterNames.flatMap((name) => {
@@ -38,13 +41,7 @@ export function IdleView(props: { readonly query: URLSearchParams }) {
     isLive: true,
     everyMs,
   });
-  useEffect(() => setChosen(new Map()), [key]);
-  const choose = (address: IdleAddressAnswer, isChosen: boolean) => {
-    const next = new Map(chosen);
-    if (isChosen) next.set(address.ip, releasable(address));
-    else next.delete(address.ip);
-    setChosen(next);
-  };
+  const selection = useReleaseSelection(key);
   return (
     <section aria-labelledby="idle-heading">
       <h2 id="idle-heading">{text("idle.heading")}</h2>
@@ -52,33 +49,18 @@ export function IdleView(props: { readonly query: URLSearchParams }) {
         query={query}
         onApply={(changes) => page.go(`idle?${new URLSearchParams(changes).toString()}`)}
       />
-      <div class="toolbar">
-        <button
-          type="button"
-          disabled={chosen.size === 0 || !page.mayRelease}
-          title={page.mayRelease ? undefined : text("release.notAllowed")}
-          onClick={() => setReleasing(true)}
+      <ReleaseFrame selection={selection} onDone={reading.again}>
+        <Read
+          of={reading}
+          isEmpty={(value) => value.total === 0}
+          empty={<Note title={text("idle.empty.title")}>{text("idle.empty.body")}</Note>}
         >
-          {text("action.release")}
-        </button>
-        <span class="faint">{text("addresses.selected", { count: chosen.size })}</span>
-      </div>
-      <Read
-        of={reading}
-        isEmpty={(value) => value.total === 0}
-        empty={<Note title={text("idle.empty.title")}>{text("idle.empty.body")}</Note>}
-      >
-        {(value) => (
-          <>
-            <div class="table-frame" tabIndex={0} role="region" aria-labelledby="idle-heading">
-              <table class="addresses">
+          {(value) => (
+            <>
+              <TableFrame heading="idle-heading" class="addresses">
                 <thead>
                   <tr>
-                    <th scope="col">
-                      <span class="hidden">
-                        {text("addresses.selected", { count: chosen.size })}
-                      </span>
-                    </th>
+                    <ChooseHeader selection={selection} />
                     <th scope="col">{text("addresses.ip")}</th>
                     <th scope="col">{text("idle.for")}</th>
                     <th scope="col">{text("address.policy")}</th>
@@ -90,14 +72,7 @@ export function IdleView(props: { readonly query: URLSearchParams }) {
                 <tbody>
                   {value.addresses.map((address) => (
                     <tr key={address.ip}>
-                      <td>
-                        <input
-                          type="checkbox"
-                          aria-label={text("addresses.select", { ip: address.ip })}
-                          checked={chosen.has(address.ip)}
-                          onChange={(event) => choose(address, event.currentTarget.checked)}
-                        />
-                      </td>
+                      <ChooseCell selection={selection} address={releasable(address)} />
                       <td>
                         <a href={`#map?ip=${encodeURIComponent(address.ip)}`}>{address.ip}</a>
                       </td>
@@ -118,40 +93,21 @@ export function IdleView(props: { readonly query: URLSearchParams }) {
                     </tr>
                   ))}
                 </tbody>
-              </table>
-            </div>
-            <p class="faint">
-              {text("idle.shown", { shown: value.addresses.length, total: value.total })}
-            </p>
-          </>
-        )}
-      </Read>
-      {isReleasing ? (
-        <ReleaseDialog
-          addresses={[...chosen.values()]}
-          onClose={() => setReleasing(false)}
-          onDone={() => {
-            setChosen(new Map());
-            reading.again();
-          }}
-        />
-      ) : null}
+              </TableFrame>
+              <p class="faint">
+                {text("idle.shown", { shown: value.addresses.length, total: value.total })}
+              </p>
+            </>
+          )}
+        </Read>
+      </ReleaseFrame>
     </section>
   );
 }
 
 /** What the server compares with the record before it releases. */
 function releasable(address: IdleAddressAnswer): FloatingIp {
-  const { appName, appType, ip, namespace, podName, policy, poolName } = address;
-  return {
-    ip,
-    policy: policyNumbers[policy],
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(appName === undefined ? {} : { appName }),
-    ...(appType === undefined ? {} : { appType }),
-    ...(podName === undefined ? {} : { podName }),
-    ...(poolName === undefined ? {} : { poolName }),
-  };
+  return { ...address, policy: policyNumbers[address.policy] };
 }
 
 function reservedFor(address: IdleAddressAnswer, text: Translate): string {

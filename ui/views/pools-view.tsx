@@ -3,9 +3,11 @@
 import { useState } from "preact/hooks";
 import type { PoolUsage } from "../../src/wire/api/pool.ts";
 import { api } from "../api-client.ts";
+import { AskingForm, CountField, TextField } from "../parts/asking-form.tsx";
 import { ConfirmDialog } from "../parts/dialog.tsx";
 import { usePage, useReading } from "../parts/live-context.ts";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { useText } from "../text/text.ts";
 
 /** The pools. */
@@ -25,72 +27,66 @@ export function PoolsView() {
         empty={<Note title={text("pools.empty.title")}>{text("pools.empty.body")}</Note>}
       >
         {(value) => (
-          <div class="table-frame" tabIndex={0} role="region" aria-labelledby="pools-heading">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">{text("pools.name")}</th>
-                  <th scope="col">{text("pools.size")}</th>
-                  <th scope="col">{text("pools.allocated")}</th>
-                  <th scope="col">{text("pools.used")}</th>
-                  <th scope="col">{text("pools.reserveTtl")}</th>
-                  <th scope="col">
-                    <span class="hidden">{text("action.delete")}</span>
-                  </th>
+          <TableFrame heading="pools-heading">
+            <thead>
+              <tr>
+                <th scope="col">{text("pools.name")}</th>
+                <th scope="col">{text("pools.size")}</th>
+                <th scope="col">{text("pools.allocated")}</th>
+                <th scope="col">{text("pools.used")}</th>
+                <th scope="col">{text("pools.reserveTtl")}</th>
+                <th scope="col">
+                  <span class="hidden">{text("action.delete")}</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {value.pools.map((pool) => (
+                <tr key={pool.name}>
+                  <td>
+                    <a href={`#addresses?poolName=${encodeURIComponent(pool.name)}`}>{pool.name}</a>
+                    {pool.problem === undefined ? null : (
+                      <em class="problem-text"> {pool.problem}</em>
+                    )}
+                  </td>
+                  <td>{pool.size ?? text("pools.noSize")}</td>
+                  <td>
+                    <meter
+                      aria-label={text("pools.allocated")}
+                      min={0}
+                      max={Math.max(1, pool.size ?? pool.allocated)}
+                      value={pool.allocated}
+                    />{" "}
+                    {pool.allocated}
+                    {pool.missing === 0 ? null : (
+                      <em class="problem-text">
+                        {" "}
+                        {text("pools.missing", { count: pool.missing })}
+                      </em>
+                    )}
+                  </td>
+                  <td>{pool.used}</td>
+                  <td>
+                    {pool.reserveTTL === undefined ? null : (
+                      <a href={`#idle?pool=${encodeURIComponent(pool.name)}`}>{pool.reserveTTL}</a>
+                    )}
+                  </td>
+                  <td>
+                    <button
+                      type="button"
+                      disabled={pool.namespace === undefined}
+                      onClick={() => {
+                        setAlsoRelease(false);
+                        setDeleting(pool);
+                      }}
+                    >
+                      {text("action.delete")}
+                    </button>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {value.pools.map((pool) => (
-                  <tr key={pool.name}>
-                    <td>
-                      <a href={`#addresses?poolName=${encodeURIComponent(pool.name)}`}>
-                        {pool.name}
-                      </a>
-                      {pool.problem === undefined ? null : (
-                        <em class="problem-text"> {pool.problem}</em>
-                      )}
-                    </td>
-                    <td>{pool.size ?? text("pools.noSize")}</td>
-                    <td>
-                      <meter
-                        aria-label={text("pools.allocated")}
-                        min={0}
-                        max={Math.max(1, pool.size ?? pool.allocated)}
-                        value={pool.allocated}
-                      />{" "}
-                      {pool.allocated}
-                      {pool.missing === 0 ? null : (
-                        <em class="problem-text">
-                          {" "}
-                          {text("pools.missing", { count: pool.missing })}
-                        </em>
-                      )}
-                    </td>
-                    <td>{pool.used}</td>
-                    <td>
-                      {pool.reserveTTL === undefined ? null : (
-                        <a href={`#idle?pool=${encodeURIComponent(pool.name)}`}>
-                          {pool.reserveTTL}
-                        </a>
-                      )}
-                    </td>
-                    <td>
-                      <button
-                        type="button"
-                        disabled={pool.namespace === undefined}
-                        onClick={() => {
-                          setAlsoRelease(false);
-                          setDeleting(pool);
-                        }}
-                      >
-                        {text("action.delete")}
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </TableFrame>
         )}
       </Read>
       {deleting === undefined ? null : (
@@ -126,39 +122,43 @@ function PoolForm(props: { readonly onDone: () => void }) {
   const [size, setSize] = useState("2");
   const [preAllocateIP, setPreAllocate] = useState(false);
   const [reserveTTL, setReserveTtl] = useState("");
-  const [isAsking, setAsking] = useState(false);
   const count = Number(size);
   return (
-    <form
-      class="filters"
-      aria-label={text("pools.create")}
-      onSubmit={(event) => {
-        event.preventDefault();
-        setAsking(true);
+    <AskingForm
+      title={text("pools.create")}
+      question={
+        <>
+          <p>{text("pools.createBody", { name, size: count })}</p>
+          {preAllocateIP ? <p>{text("pools.preAllocateBody")}</p> : null}
+          {reserveTTL === "" ? null : <p>{text("pools.reserveTtlBody", { ttl: reserveTTL })}</p>}
+        </>
+      }
+      onConfirm={async () => {
+        const answer = await api.putPool({
+          name,
+          size: count,
+          preAllocateIP,
+          // An empty field leaves it as it is.
+          ...(reserveTTL === "" ? {} : { reserveTTL }),
+        });
+        const isShort = preAllocateIP && answer.realPoolSize < count;
+        page.say(
+          isShort
+            ? text("pools.short", { name, count: answer.realPoolSize, size: count })
+            : text("pools.created", { name, count: answer.realPoolSize }),
+          isShort ? "problem" : "done",
+        );
+        props.onDone();
       }}
     >
-      <label>
-        {text("pools.name")}
-        <input required value={name} onInput={(event) => setName(event.currentTarget.value)} />
-      </label>
-      <label>
-        {text("pools.size")}
-        <input
-          type="number"
-          required
-          min={0}
-          value={size}
-          onInput={(event) => setSize(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        {text("pools.reserveTtl")}
-        <input
-          value={reserveTTL}
-          placeholder="168h"
-          onInput={(event) => setReserveTtl(event.currentTarget.value)}
-        />
-      </label>
+      <TextField label={text("pools.name")} value={name} onValue={setName} isRequired />
+      <CountField label={text("pools.size")} value={size} onValue={setSize} />
+      <TextField
+        label={text("pools.reserveTtl")}
+        value={reserveTTL}
+        onValue={setReserveTtl}
+        placeholder="168h"
+      />
       <label class="check">
         <input
           type="checkbox"
@@ -167,36 +167,6 @@ function PoolForm(props: { readonly onDone: () => void }) {
         />
         {text("pools.preAllocate")}
       </label>
-      <button type="submit" class="primary">
-        {text("pools.create")}
-      </button>
-      {isAsking ? (
-        <ConfirmDialog
-          title={text("pools.create")}
-          onClose={() => setAsking(false)}
-          onConfirm={async () => {
-            const answer = await api.putPool({
-              name,
-              size: count,
-              preAllocateIP,
-              // An empty field leaves it as it is.
-              ...(reserveTTL === "" ? {} : { reserveTTL }),
-            });
-            const isShort = preAllocateIP && answer.realPoolSize < count;
-            page.say(
-              isShort
-                ? text("pools.short", { name, count: answer.realPoolSize, size: count })
-                : text("pools.created", { name, count: answer.realPoolSize }),
-              isShort ? "problem" : "done",
-            );
-            props.onDone();
-          }}
-        >
-          <p>{text("pools.createBody", { name, size: count })}</p>
-          {preAllocateIP ? <p>{text("pools.preAllocateBody")}</p> : null}
-          {reserveTTL === "" ? null : <p>{text("pools.reserveTtlBody", { ttl: reserveTTL })}</p>}
-        </ConfirmDialog>
-      ) : null}
-    </form>
+    </AskingForm>
   );
 }

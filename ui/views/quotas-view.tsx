@@ -3,9 +3,11 @@
 import { useState } from "preact/hooks";
 import type { QuotaUseAnswer } from "../../src/wire/api/quota.ts";
 import { api } from "../api-client.ts";
+import { AskingForm, CountField, TextField } from "../parts/asking-form.tsx";
 import { ConfirmDialog } from "../parts/dialog.tsx";
 import { usePage, useReading } from "../parts/live-context.ts";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { useText } from "../text/text.ts";
 
 /** The stream of changes tells nothing of quotas. */
@@ -39,64 +41,60 @@ export function QuotasView() {
         {(value) => (
           <>
             <h3 id="quotas-use">{text("quotas.use")}</h3>
-            <div class="table-frame" tabIndex={0} role="region" aria-labelledby="quotas-use">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">{text("address.namespace")}</th>
-                    <th scope="col">{text("quotas.quota")}</th>
-                    <th scope="col">{text("pools.allocated")}</th>
+            <TableFrame heading="quotas-use">
+              <thead>
+                <tr>
+                  <th scope="col">{text("address.namespace")}</th>
+                  <th scope="col">{text("quotas.quota")}</th>
+                  <th scope="col">{text("pools.allocated")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {value.namespaces.map((use) => (
+                  <tr key={use.namespace}>
+                    <td>
+                      <a href={`#addresses?namespace=${encodeURIComponent(use.namespace)}`}>
+                        {use.namespace}
+                      </a>
+                    </td>
+                    <td>{use.quota}</td>
+                    <td>
+                      <UseBar use={use} />
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {value.namespaces.map((use) => (
-                    <tr key={use.namespace}>
-                      <td>
-                        <a href={`#addresses?namespace=${encodeURIComponent(use.namespace)}`}>
-                          {use.namespace}
-                        </a>
-                      </td>
-                      <td>{use.quota}</td>
-                      <td>
-                        <UseBar use={use} />
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+                ))}
+              </tbody>
+            </TableFrame>
             <h3 id="quotas-all">{text("quotas.all")}</h3>
-            <div class="table-frame" tabIndex={0} role="region" aria-labelledby="quotas-all">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">{text("pools.name")}</th>
-                    <th scope="col">{text("quotas.limit")}</th>
-                    <th scope="col">{text("quotas.namespaces")}</th>
-                    <th scope="col">
-                      <span class="hidden">{text("action.delete")}</span>
-                    </th>
+            <TableFrame heading="quotas-all">
+              <thead>
+                <tr>
+                  <th scope="col">{text("pools.name")}</th>
+                  <th scope="col">{text("quotas.limit")}</th>
+                  <th scope="col">{text("quotas.namespaces")}</th>
+                  <th scope="col">
+                    <span class="hidden">{text("action.delete")}</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {value.quotas.map((quota) => (
+                  <tr key={quota.name}>
+                    <td>{quota.name}</td>
+                    <td>{quota.limit}</td>
+                    <td>{quota.namespaces.join(", ") || text("quotas.everybody")}</td>
+                    <td class="row-actions">
+                      <button type="button" onClick={() => setChanging(quota)}>
+                        {text("quotas.change", { name: quota.name })}
+                      </button>
+                      <button type="button" onClick={() => setDeleting(quota)}>
+                        {text("action.delete")}
+                      </button>
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {value.quotas.map((quota) => (
-                    <tr key={quota.name}>
-                      <td>{quota.name}</td>
-                      <td>{quota.limit}</td>
-                      <td>{quota.namespaces.join(", ") || text("quotas.everybody")}</td>
-                      <td class="row-actions">
-                        <button type="button" onClick={() => setChanging(quota)}>
-                          {text("quotas.change", { name: quota.name })}
-                        </button>
-                        <button type="button" onClick={() => setDeleting(quota)}>
-                          {text("action.delete")}
-                        </button>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+                ))}
+              </tbody>
+            </TableFrame>
           </>
         )}
       </Read>
@@ -154,63 +152,35 @@ function QuotaForm(props: { readonly quota: Quota | undefined; readonly onDone: 
   const [name, setName] = useState(quota?.name ?? "");
   const [limit, setLimit] = useState(String(quota?.limit ?? 10));
   const [written, setWritten] = useState(quota?.namespaces.join(", ") ?? "");
-  const [isAsking, setAsking] = useState(false);
   const namespaces = [...new Set(written.split(/[\s,]+/).filter((word) => word !== ""))];
   const count = Number(limit);
   return (
-    <form
-      class="filters"
-      aria-label={text("quotas.create")}
-      onSubmit={(event) => {
-        event.preventDefault();
-        setAsking(true);
+    <AskingForm
+      title={text("quotas.create")}
+      question={
+        <p>
+          {text("quotas.createBody", {
+            name,
+            limit: count,
+            who: namespaces.join(", ") || text("quotas.everybody"),
+          })}
+        </p>
+      }
+      onConfirm={async () => {
+        await api.putQuota({ name }, { limit: count, namespaces });
+        page.say(text("quotas.created", { name, limit: count }));
+        props.onDone();
       }}
     >
-      <label>
-        {text("pools.name")}
-        <input required value={name} onInput={(event) => setName(event.currentTarget.value)} />
-      </label>
-      <label>
-        {text("quotas.limit")}
-        <input
-          type="number"
-          required
-          min={0}
-          value={limit}
-          onInput={(event) => setLimit(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        {text("quotas.namespaces")}
-        <input
-          value={written}
-          size={28}
-          placeholder={text("quotas.everybody")}
-          onInput={(event) => setWritten(event.currentTarget.value)}
-        />
-      </label>
-      <button type="submit" class="primary">
-        {text("quotas.create")}
-      </button>
-      {isAsking ? (
-        <ConfirmDialog
-          title={text("quotas.create")}
-          onClose={() => setAsking(false)}
-          onConfirm={async () => {
-            await api.putQuota({ name }, { limit: count, namespaces });
-            page.say(text("quotas.created", { name, limit: count }));
-            props.onDone();
-          }}
-        >
-          <p>
-            {text("quotas.createBody", {
-              name,
-              limit: count,
-              who: namespaces.join(", ") || text("quotas.everybody"),
-            })}
-          </p>
-        </ConfirmDialog>
-      ) : null}
-    </form>
+      <TextField label={text("pools.name")} value={name} onValue={setName} isRequired />
+      <CountField label={text("quotas.limit")} value={limit} onValue={setLimit} />
+      <TextField
+        label={text("quotas.namespaces")}
+        value={written}
+        onValue={setWritten}
+        size={28}
+        placeholder={text("quotas.everybody")}
+      />
+    </AskingForm>
   );
 }

@@ -12,6 +12,7 @@ import type {
 import { ApiError, call } from "../api-client.ts";
 import { usePage } from "../parts/live-context.ts";
 import { Problem } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { useText } from "../text/text.ts";
 
 type Cluster = {
@@ -229,31 +230,29 @@ function Workloads(props: { readonly cluster: Cluster; readonly act: Act }) {
   return (
     <>
       <h3 id="simulation-workloads">{text("simulation.workloads")}</h3>
-      <div class="table-frame" tabIndex={0} role="region" aria-labelledby="simulation-workloads">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{text("simulation.kind")}</th>
-              <th scope="col">{text("simulation.name")}</th>
-              <th scope="col">{text("simulation.replicas")}</th>
-              <th scope="col">{text("simulation.policy")}</th>
-              <th scope="col">{text("simulation.pool")}</th>
-              <th scope="col">
-                <span class="hidden">{text("simulation.scale")}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {props.cluster.workloads.map((workload) => (
-              <WorkloadRow
-                key={`${workload.kind} ${workload.namespace}/${workload.name}`}
-                workload={workload}
-                act={props.act}
-              />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <TableFrame heading="simulation-workloads">
+        <thead>
+          <tr>
+            <th scope="col">{text("simulation.kind")}</th>
+            <th scope="col">{text("simulation.name")}</th>
+            <th scope="col">{text("simulation.replicas")}</th>
+            <th scope="col">{text("simulation.policy")}</th>
+            <th scope="col">{text("simulation.pool")}</th>
+            <th scope="col">
+              <span class="hidden">{text("simulation.scale")}</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {props.cluster.workloads.map((workload) => (
+            <WorkloadRow
+              key={`${workload.kind} ${workload.namespace}/${workload.name}`}
+              workload={workload}
+              act={props.act}
+            />
+          ))}
+        </tbody>
+      </TableFrame>
     </>
   );
 }
@@ -324,62 +323,60 @@ function Pods(props: { readonly cluster: Cluster; readonly act: Act }) {
   return (
     <>
       <h3 id="simulation-pods">{text("simulation.pods")}</h3>
-      <div class="table-frame" tabIndex={0} role="region" aria-labelledby="simulation-pods">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{text("simulation.name")}</th>
-              <th scope="col">{text("addresses.ip")}</th>
-              <th scope="col">{text("address.node")}</th>
-              <th scope="col">{text("address.status")}</th>
-              <th scope="col">
-                <span class="hidden">{text("simulation.delete")}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {props.cluster.pods.map((pod) => (
-              <tr key={pod.uid}>
-                <td>
-                  <a href={`#why?pod=${encodeURIComponent(`${pod.namespace}/${pod.name}`)}`}>
-                    {pod.namespace}/{pod.name}
+      <TableFrame heading="simulation-pods">
+        <thead>
+          <tr>
+            <th scope="col">{text("simulation.name")}</th>
+            <th scope="col">{text("addresses.ip")}</th>
+            <th scope="col">{text("address.node")}</th>
+            <th scope="col">{text("address.status")}</th>
+            <th scope="col">
+              <span class="hidden">{text("simulation.delete")}</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {props.cluster.pods.map((pod) => (
+            <tr key={pod.uid}>
+              <td>
+                <a href={`#why?pod=${encodeURIComponent(`${pod.namespace}/${pod.name}`)}`}>
+                  {pod.namespace}/{pod.name}
+                </a>
+              </td>
+              <td>
+                {pod.ips.map((ip) => (
+                  <a key={ip} href={`#map?ip=${encodeURIComponent(ip)}`}>
+                    {ip}{" "}
                   </a>
-                </td>
-                <td>
-                  {pod.ips.map((ip) => (
-                    <a key={ip} href={`#map?ip=${encodeURIComponent(ip)}`}>
-                      {ip}{" "}
-                    </a>
-                  ))}
-                </td>
-                <td>{pod.nodeName ?? text("simulation.pending")}</td>
-                <td>
-                  {pod.phase}, {text(pod.ready ? "simulation.ready" : "simulation.notReady")}
-                  {pod.deleting ? `, ${text("simulation.deleting")}` : ""}
-                  {pod.waitsBecause === undefined ? null : (
-                    <em class="problem-text"> {pod.waitsBecause}</em>
-                  )}
-                </td>
-                <td class="row-actions">
-                  <button
-                    type="button"
-                    aria-label={`${text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")} ${pod.name}`}
-                    onClick={() =>
-                      props.act(
-                        "DELETE",
-                        // A pod whose node is silent goes only by force, as in any cluster.
-                        `pods/${encodeURIComponent(pod.namespace)}/${encodeURIComponent(pod.name)}${pod.deleting ? "?force=true" : ""}`,
-                      )
-                    }
-                  >
-                    {text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")}
-                  </button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+                ))}
+              </td>
+              <td>{pod.nodeName ?? text("simulation.pending")}</td>
+              <td>
+                {pod.phase}, {text(pod.ready ? "simulation.ready" : "simulation.notReady")}
+                {pod.deleting ? `, ${text("simulation.deleting")}` : ""}
+                {pod.waitsBecause === undefined ? null : (
+                  <em class="problem-text"> {pod.waitsBecause}</em>
+                )}
+              </td>
+              <td class="row-actions">
+                <button
+                  type="button"
+                  aria-label={`${text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")} ${pod.name}`}
+                  onClick={() =>
+                    props.act(
+                      "DELETE",
+                      // A pod whose node is silent goes only by force, as in any cluster.
+                      `pods/${encodeURIComponent(pod.namespace)}/${encodeURIComponent(pod.name)}${pod.deleting ? "?force=true" : ""}`,
+                    )
+                  }
+                >
+                  {text(pod.deleting ? "simulation.forceDelete" : "simulation.delete")}
+                </button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </TableFrame>
     </>
   );
 }

@@ -3,6 +3,7 @@
 import { api } from "../api-client.ts";
 import { useReading } from "../parts/live-context.ts";
 import { Note, Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import type { TextKey } from "../text/en.ts";
 import { en } from "../text/en.ts";
 import type { Translate } from "../text/text.ts";
@@ -35,42 +36,40 @@ export function VipsView() {
         empty={<Note title={text("vips.empty.title")}>{text("vips.empty.body")}</Note>}
       >
         {(value) => (
-          <div class="table-frame" tabIndex={0} role="region" aria-labelledby="vips-heading">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">{text("addresses.ip")}</th>
-                  <th scope="col">{text("vips.state")}</th>
-                  <th scope="col">{text("vips.holder")}</th>
-                  <th scope="col">{text("address.node")}</th>
-                  <th scope="col">{text("vips.epoch")}</th>
-                  <th scope="col">{text("vips.claimants")}</th>
-                  <th scope="col">{text("vips.lastMove")}</th>
+          <TableFrame heading="vips-heading">
+            <thead>
+              <tr>
+                <th scope="col">{text("addresses.ip")}</th>
+                <th scope="col">{text("vips.state")}</th>
+                <th scope="col">{text("vips.holder")}</th>
+                <th scope="col">{text("address.node")}</th>
+                <th scope="col">{text("vips.epoch")}</th>
+                <th scope="col">{text("vips.claimants")}</th>
+                <th scope="col">{text("vips.lastMove")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {value.vips.map((vip) => (
+                <tr key={vip.ip}>
+                  <td>{vip.ip}</td>
+                  <td title={vip.message}>
+                    <span class={`swatch swatch-${looks[vip.state]}`} aria-hidden="true" />
+                    {text(`vips.state.${vip.state}`)}
+                    {vip.foreignOwner === undefined ? null : (
+                      <em class="problem-text"> {vip.foreignOwner}</em>
+                    )}
+                  </td>
+                  <td>{vip.holder ?? text("address.nobody")}</td>
+                  <td>{vip.nodeName ?? ""}</td>
+                  <td>{vip.epoch}</td>
+                  <td>
+                    <Claimants vip={vip} />
+                  </td>
+                  <td>{moveText(vip, text)}</td>
                 </tr>
-              </thead>
-              <tbody>
-                {value.vips.map((vip) => (
-                  <tr key={vip.ip}>
-                    <td>{vip.ip}</td>
-                    <td title={vip.message}>
-                      <span class={`swatch swatch-${looks[vip.state]}`} aria-hidden="true" />
-                      {text(`vips.state.${vip.state}`)}
-                      {vip.foreignOwner === undefined ? null : (
-                        <em class="problem-text"> {vip.foreignOwner}</em>
-                      )}
-                    </td>
-                    <td>{vip.holder ?? text("address.nobody")}</td>
-                    <td>{vip.nodeName ?? ""}</td>
-                    <td>{vip.epoch}</td>
-                    <td>
-                      <Claimants vip={vip} />
-                    </td>
-                    <td>{moveText(vip, text)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </TableFrame>
         )}
       </Read>
     </section>

@@ -5,6 +5,7 @@ import type { ExplanationAnswer } from "../../src/wire/api/explain.ts";
 import { api } from "../api-client.ts";
 import { usePage, useReading } from "../parts/live-context.ts";
 import { Read } from "../parts/states.tsx";
+import { TableFrame } from "../parts/table-frame.tsx";
 import { useText } from "../text/text.ts";
 
 /** `pod` is NAMESPACE/NAME from the address bar. */
@@ -108,32 +109,30 @@ function Explanation(props: { readonly of: ExplanationAnswer }) {
       {of.nodes.length === 0 ? null : (
         <>
           <h3 id="why-nodes">{text("why.nodes")}</h3>
-          <div class="table-frame" tabIndex={0} role="region" aria-labelledby="why-nodes">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">{text("why.nodes")}</th>
-                  <th scope="col">{text("address.subnet")}</th>
-                  <th scope="col">{text("why.gets")}</th>
+          <TableFrame heading="why-nodes">
+            <thead>
+              <tr>
+                <th scope="col">{text("why.nodes")}</th>
+                <th scope="col">{text("address.subnet")}</th>
+                <th scope="col">{text("why.gets")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {of.nodes.map((group) => (
+                <tr key={group.nodes.join()}>
+                  <td>
+                    {group.nodes.join(", ")}
+                    {group.nodeCount > group.nodes.length ? ` … (${group.nodeCount})` : ""}
+                  </td>
+                  <td>{group.subnets.join(", ")}</td>
+                  <td>
+                    {group.because ??
+                      group.addresses.map(({ ip, from }) => `${ip} (${from})`).join(", ")}
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {of.nodes.map((group) => (
-                  <tr key={group.nodes.join()}>
-                    <td>
-                      {group.nodes.join(", ")}
-                      {group.nodeCount > group.nodes.length ? ` … (${group.nodeCount})` : ""}
-                    </td>
-                    <td>{group.subnets.join(", ")}</td>
-                    <td>
-                      {group.because ??
-                        group.addresses.map(({ ip, from }) => `${ip} (${from})`).join(", ")}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </TableFrame>
         </>
       )}
       <h3>{text("why.facts")}</h3>
