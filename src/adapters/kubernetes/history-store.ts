@@ -124,7 +124,7 @@ export class KubernetesHistoryStore implements HistoryStore {
     last: Chunk | undefined,
     changes: readonly HolderChange[],
   ): Promise<void> {
-    const { client, identity } = this.#options;
+    const { client, identity, leadership } = this.#options;
     const current = last !== undefined && last.count < changesPerChunk ? last : undefined;
     const first = current?.first ?? (last === undefined ? 0 : last.first + last.count);
     const room = changesPerChunk - (current?.count ?? 0);
@@ -147,8 +147,15 @@ export class KubernetesHistoryStore implements HistoryStore {
         changes: (await gzipAsync(content.map(formatHolderChange).join("\n"))).toString("base64"),
       },
     };
-    this.#tried = { serial, count: added.length };
     const tried = `write FloatingIPHistory ${name}`;
+    // Compressing took its time, and this process may have stood still in it.
+    if (!leadership.isLeader()) {
+      throw new WorldError("NOT_LEADER", {
+        tried,
+        message: "another replica leads since; it finds out what was not written",
+      });
+    }
+    this.#tried = { serial, count: added.length };
     const answer = await client.write({
       method: current === undefined ? "POST" : "PUT",
       path: current === undefined ? collection : `${collection}/${segment(name)}`,
