@@ -273,7 +273,7 @@ export class Allocator {
   }
 
   /** No record keeps the address for the pod, by uid or by name, and no administrator keeps it from everybody. */
-  #mayGoToAnother(ip: Ip, pod: PodFacts): boolean {
+  #mayGoToAnother(ip: Ip, pod: Pick<PodFacts, "id" | "uid">): boolean {
     // A watch that is behind shows pods that were confirmed to be gone when their address was given to others.
     if (this.#givenUpMs.has(`${pod.uid} ${ip}`)) return false;
     const allocation = this.#table.get(ip);
@@ -548,6 +548,14 @@ export class Allocator {
     }
   }
 
+  /** A record that is not the pod's was read or written again, and the pod that carries the address holds it as before. */
+  #holdAgain(ip: Ip): void {
+    for (const hold of [...this.#table.holds()]) {
+      if (hold.byZone.get(carriedZone)?.includes(ip) !== true) continue;
+      if (this.#mayGoToAnother(ip, { id: hold.pod, uid: hold.podUid })) this.#table.hold(hold);
+    }
+  }
+
   /** Memory after a write that did not happen: the record found, or free. */
   #revert(ip: Ip, found: Allocation | undefined, origin: FreeOrigin): void {
     const current = this.#table.get(ip);
@@ -567,6 +575,7 @@ export class Allocator {
     }
     if (before !== undefined && before.version !== "") this.#noteReplaced(before);
     this.#table.put(after, "idle");
+    if (!isBound(after)) this.#holdAgain(after.ip);
     this.#afterWrite(after.ip);
     // That somebody took note of how long it is reserved is nothing that happened to the address.
     const isNote = before !== undefined && !isBound(before) && sameRecord(before, after);
@@ -754,6 +763,7 @@ export class Allocator {
     if (found !== undefined) {
       this.#noteFormer(before, found);
       this.#table.put(found, "idle");
+      this.#holdAgain(ip);
       this.#afterWrite(ip);
       if (!sameRecord(before, found)) this.#tell({ before, after: found, origin: "store" });
     } else if (mayBeInAPod(before) || this.#formers.has(ip)) {

@@ -12,6 +12,7 @@ import type { PodBinder } from "../ports/pod-binder.ts";
 import type { PoolStore } from "../ports/pool-store.ts";
 import type { QuotaStore } from "../ports/quota-store.ts";
 import { Admin } from "./admin.ts";
+import type { AllocationChange } from "./allocator.ts";
 import { Allocator } from "./allocator.ts";
 import { Backup } from "./backup.ts";
 import { Check } from "./check.ts";
@@ -182,10 +183,7 @@ export class IpamService {
       }),
       pools.watch((name) => this.pools.observe(name)),
       this.allocator.onChange((change) => {
-        // An address that a record gives up is nobody else's as long as the pod carries it, from this moment on.
-        const owner = change.before?.owner;
-        const pod = owner?.kind === "pod" ? cluster.pod(owner.pod) : undefined;
-        if (pod !== undefined) this.allocator.holdCarried(pod);
+        this.#holdCarriedAfter(change);
         this.reclaim.observeChange(change);
         this.pools.observeChange(change);
       }),
@@ -252,6 +250,24 @@ export class IpamService {
   /** What pods carry without a record is nobody else's, before anything is chosen. */
   #holdCarried(): void {
     for (const pod of this.#ports.cluster.pods()) this.allocator.holdCarried(pod);
+  }
+
+  /**
+   * An address that a record gives up is nobody else's as long as the pod carries it, from this moment on. A record that somebody else
+   * wrote may be over the address of any pod, whatever memory knew of it: an administrator's stood there, or what this process wrote and
+   * had no answer for.
+   */
+  #holdCarriedAfter({ before, after, origin }: AllocationChange): void {
+    const { cluster } = this.#ports;
+    const pod = before?.owner.kind === "pod" ? cluster.pod(before.owner.pod) : undefined;
+    if (pod !== undefined) this.allocator.holdCarried(pod);
+    // A follower gives nothing away, and looks at all pods when it begins to lead.
+    if (origin === "own" || this.#phase === "following") return;
+    // The address of one that is gone waits for reclaim, or is free and held already.
+    if (after === undefined || after === before) return;
+    for (const carrier of cluster.pods()) {
+      if (carrier.assignedIps.includes(after.ip)) this.allocator.holdCarried(carrier);
+    }
   }
 
   /**

@@ -639,6 +639,91 @@ describe("records and pods that do not agree", () => {
     ]);
   });
 
+  /** A pod that carries an address under an administrator's record, one that waits, and a record of the address for that one. */
+  async function aHiddenCarrier() {
+    const { plans, world } = await aFaultyWorld();
+    putRecord(world, { ip: "10.0.70.2", owner: { kind: "admin", key: "by hand" } });
+    await world.settle();
+    // As a process sees it that began to lead after the administrator had written.
+    const carried = { nodeName: "n1", phase: "Running", assignedIps: ["10.0.70.2"] } as const;
+    const runs = aPod({ ...carried, name: "runs" });
+    world.cluster.putPod(runs);
+    const waits = aPod({ name: "waits-1" });
+    world.cluster.putPod(waits);
+    await world.settle();
+    const owner: Owner = { kind: "pod", pod: waits.id, workload: undefined, pool: undefined };
+    const edit = { ip: "10.0.70.2", owner, podUid: waits.uid, nodeName: "n2" };
+    const assertKept = async () => {
+      assert.deepEqual(await world.bind(waits, "n2"), { kind: "bound" });
+      assert.deepEqual(world.cluster.live.pods.get("ns1/waits-1")?.assignedIps, ["10.0.70.3"]);
+      plans.view = () => "ok";
+      plans.store = () => "ok";
+      await world.resync();
+      assert.deepEqual(world.lines(), [
+        `10.0.70.2 pod ns1/runs ${runs.uid} n1 pod-delete`,
+        `10.0.70.3 pod ns1/waits-1 ${waits.uid} n2 pod-delete`,
+      ]);
+    };
+    return { plans, world, runs, waits, edit, assertKept };
+  }
+
+  it("an administrator's record that is edited for another pod leaves the address to the pod that carries it", async () => {
+    const { assertKept, edit, plans, world } = await aHiddenCarrier();
+    plans.view = ({ name }) => (name === "readPod" ? "fail" : "ok");
+    putRecord(world, edit);
+    await world.settle();
+    await assertKept();
+  });
+
+  it("a record made again without an answer, and edited for another pod since, leaves it to the pod that carries it", async () => {
+    const { assertKept, edit, plans, world } = await aHiddenCarrier();
+    let isMade = false;
+    plans.store = ({ name }) => {
+      if (name === "create") isMade = true;
+      else if (name === "read" && isMade) {
+        isMade = false;
+        plans.view = ({ name: call }) => (call === "readPod" ? "fail" : "ok");
+        world.cluster.records.set(ip(edit.ip), {
+          ...anAllocation(edit),
+          version: world.cluster.nextVersion(),
+        });
+      }
+      return name === "create" ? "fail-after-applied" : "ok";
+    };
+    deleteRecord(world, "10.0.70.2");
+    await world.settle();
+    plans.store = () => "ok";
+    await assertKept();
+  });
+
+  it("what a pod carries stays its own while the record of another over it cannot be given to it", async () => {
+    const { assertKept, edit, plans, world } = await aHiddenCarrier();
+    plans.store = ({ name, args }) =>
+      name === "update" && (args[0] as Allocation).ip === "10.0.70.2" ? "lost" : "ok";
+    putRecord(world, edit);
+    await world.settle();
+    await assertKept();
+  });
+
+  it("what a pod carries stays its own when the other pod that its record names goes, and the record is kept for that name", async () => {
+    const { edit, plans, runs, waits, world } = await aHiddenCarrier();
+    plans.view = ({ name, args }) =>
+      name === "readPod" && (args[0] as PodFacts["id"]).name === "runs" ? "fail" : "ok";
+    putRecord(world, { ...edit, policy: "never" });
+    await world.settle();
+    world.cluster.deletePod(waits.id);
+    await world.settle();
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/waits-1 - - never"]);
+    const again = aPod({ name: "waits-1", uid: "second", policy: "never" });
+    world.cluster.putPod(again);
+    await world.settle();
+    assert.equal((await world.bind(again, "n2")).kind, "refused");
+    plans.view = () => "ok";
+    await world.deletePod(runs.id);
+    assert.deepEqual(await world.bind(again, "n2"), { kind: "bound" });
+    assert.deepEqual(world.lines(), ["10.0.70.2 pod ns1/waits-1 second n2 never"]);
+  });
+
   it("of two addresses of a name the next pod gets the one that was taken last, not that of a late write", async () => {
     const clock = new ManualClock();
     const world = await aWorld({

@@ -130,7 +130,11 @@ export class Reclaim {
     const now = change.after ?? change.before;
     this.#look(now);
     if (now === undefined) return;
-    for (const former of this.#ports.allocator.formersOf(now.ip)) this.#look(former);
+    const { allocator } = this.#ports;
+    for (const former of allocator.formersOf(now.ip)) this.#look(former);
+    // A pod that carries it has it held.
+    const hold = allocator.view.holdOf(allocator.view.heldBy(now.ip) ?? "");
+    if (hold !== undefined) this.#queue?.add(`pod ${podIdText(hold.pod)}`);
   }
 
   #look(allocation: Allocation | undefined): void {
