@@ -37,7 +37,12 @@ export type Hold = {
 };
 
 /** A pod that may get an address although its record names another pod, or none. */
-export type KeptFor = { readonly podUid: string; readonly pod: PodId };
+export type KeptFor = {
+  readonly podUid: string;
+  readonly pod: PodId;
+  /** The pool that the pod had the address of. */
+  readonly pool: string | undefined;
+};
 
 /** Nearly every pod has one address, and a set for each of them would cost as much as its record. */
 type OneOrMore = Ip | Set<Ip>;
@@ -64,6 +69,8 @@ export interface AllocationView {
   holdsIn(namespace: string): Iterable<Hold>;
   /** The pod that may get the address although its record names another, or none. */
   keptFor(ip: Ip): KeptFor | undefined;
+  /** All addresses of which that is so. */
+  kept(): Iterable<readonly [Ip, KeptFor]>;
   /** Whom the address is kept for, or whose hold it is in. */
   heldBy(ip: Ip): string | undefined;
   /** Free addresses that the slot accepts, of the pod subnets, in the order of use. */
@@ -370,6 +377,10 @@ export class AllocationTable implements ListedView {
 
   keptFor(ip: Ip): KeptFor | undefined {
     return this.#keptFor.get(ip);
+  }
+
+  kept(): Iterable<readonly [Ip, KeptFor]> {
+    return this.#keptFor;
   }
 
   /** Keeps an address for a pod, whatever its record says, until it is kept for nobody (undefined). */

@@ -647,7 +647,8 @@ test("what may be in an earlier pod of the name is the name's, what may be in a 
     ["other", false],
   ] as const) {
     const table = aTable(anAllocation());
-    table.keepFor(ip("10.0.70.2"), { podUid: "earlier", pod: aPod({ name }).id });
+    const pod = aPod({ name }).id;
+    table.keepFor(ip("10.0.70.2"), { podUid: "earlier", pod, pool: undefined });
     assert.equal(ownAllocations(aContext(), table).length, isOwn ? 1 : 0, name);
     const plan = planForZone(aContext(), table, zone80);
     assert.equal(plan.kind, isOwn ? "none" : "plan", "its own address pins it");

@@ -20,6 +20,7 @@ import type { EntryPhase } from "./allocation-table.ts";
 import { AllocationTable } from "./allocation-table.ts";
 import { decidePool, poolInForce } from "./decide-pool.ts";
 import type { Owner } from "./owner.ts";
+import { countPoolAddresses } from "./pool-count.ts";
 import { Topology } from "./subnets.ts";
 
 const topology = new Topology([
@@ -169,8 +170,27 @@ test("a promise to a pod that has a part of its addresses counts, until it is be
 test("an address that an edit put into the pool costs it none while it is kept for the pod that had it", () => {
   const table = aTable(unused("10.0.1.2"), unused("10.0.1.3", madeAtMs + 1));
   assert.deepEqual(summary({ size: 1 }, table).release, ["10.0.1.2"]);
-  table.keepFor(ip("10.0.1.3"), { podUid: "uid of a pod that is being bound", pod: aPod().id });
+  const podUid = "uid of a pod that is being bound";
+  table.keepFor(ip("10.0.1.3"), { podUid, pod: aPod().id, pool: undefined });
   assert.deepEqual(summary({ size: 1 }, table).release, []);
+});
+
+test("an address that an edit took out of the pool is its still while it is kept for the pod that had it, but not an administrator's", () => {
+  const edited = anAllocation({ ip: "10.0.1.2", owner: podOwner({ name: "other" }) });
+  const table = aTable(edited, used("10.0.1.3"));
+  const addCount = () => summary({ size: 3, preAllocate: true }, table).add.length;
+  assert.equal(addCount(), 2);
+  const podUid = "uid of a pod that is being bound";
+  const keepFor = (pool: string) => table.keepFor(edited.ip, { podUid, pod: aPod().id, pool });
+  keepFor("pool2");
+  assert.equal(addCount(), 2);
+  keepFor("pool1");
+  assert.equal(addCount(), 1);
+  assert.equal(countPoolAddresses("pool1", table, podUid), 1, "its own pod may have it");
+  table.put(used("10.0.1.2"), "idle");
+  assert.equal(addCount(), 1, "it is counted once");
+  table.put({ ...edited, owner: { kind: "admin", key: "by hand" }, podUid: "" }, "idle");
+  assert.equal(addCount(), 2);
 });
 
 test("a smaller size releases the longest unused addresses", () => {

@@ -60,6 +60,19 @@ test("victims are nowhere in the view, the others are everywhere", () => {
   assert.deepEqual(view.ofPool("blue"), [stays]);
 });
 
+test("what is kept for a victim, whatever the record says, is kept for nobody", () => {
+  const gone = victim("10.0.70.2", "a", "blue");
+  const table = aTable(gone);
+  const keptFor = (podUid: string) => ({ podUid, pod: aPod().id, pool: "blue" });
+  table.keepFor(ip("10.0.70.3"), keptFor(gone.podUid));
+  table.keepFor(ip("10.0.70.4"), keptFor("another"));
+  const view = viewWithoutPods(table, [gone], all);
+  assert.deepEqual(
+    [...view.kept()].map(([kept]) => kept),
+    ["10.0.70.4"],
+  );
+});
+
 test("freed addresses come behind the free ones, only of the subnets asked for and within the limit", () => {
   const gone = [victim("10.0.70.2", "a"), victim("10.0.80.3", "b"), victim("10.0.70.4", "c")];
   const view = viewWithoutPods(aTable(...gone), gone, all);

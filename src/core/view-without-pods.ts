@@ -53,6 +53,9 @@ export function viewWithoutPods(
       for (const hold of view.holdsIn(namespace)) if (!podUids.has(hold.podUid)) yield hold;
     },
     keptFor: (ip) => view.keptFor(ip),
+    *kept() {
+      for (const entry of view.kept()) if (!podUids.has(entry[1].podUid)) yield entry;
+    },
     heldBy: (ip) => view.heldBy(ip),
     freeFor: (slot: Slot, subnetIndexes: readonly number[], limit: number) => {
       const free = view.freeFor(slot, subnetIndexes, limit);

@@ -328,7 +328,9 @@ export class Allocator {
     const former = formers[0]?.record;
     this.#table.keepFor(
       ip,
-      former?.owner.kind === "pod" ? { podUid: former.podUid, pod: former.owner.pod } : undefined,
+      former?.owner.kind === "pod"
+        ? { podUid: former.podUid, pod: former.owner.pod, pool: former.owner.pool }
+        : undefined,
     );
   }
 

@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { aNode, aPod, aPodSubnet } from "../../test/builders.ts";
+import { aNode, aPod, aPodSubnet, podOwner } from "../../test/builders.ts";
 import { IpamWorld } from "../../test/ipam-world.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
 import { withFaults } from "../adapters/memory/faults.ts";
+import type { Allocation } from "../core/allocation.ts";
 
 const blue = { namespace: "kube-system", name: "blue" };
 
@@ -138,4 +139,30 @@ test("a process that leads again counts what it was still writing for the pool",
   await stopped;
   await world.settle();
   assert.equal(world.lines().length, 2);
+});
+
+test("a pool takes no address in place of one that is about to go back to its pod", async () => {
+  let createCount = 0;
+  const world = await IpamWorld.leading([aPodSubnet({ ranges: ["10.0.70.2~10.0.70.5"] })], {
+    store: (cluster) =>
+      withFaults(new MemoryAllocationStore(cluster), ({ name }) => {
+        if (name === "create") createCount += 1;
+        return "ok";
+      }),
+  });
+  world.cluster.putNode(aNode("n1", "10.0.1.1"));
+  world.cluster.putPool({ name: "blue", size: 1, preAllocate: true });
+  await world.settle();
+  await world.schedule(aPod({ name: "a-0", pool: "blue" }));
+  const before = world.lines();
+  assert.equal(createCount, 1);
+  // Somebody writes another pod into the record of a pod that runs with the address.
+  const record = world.records()[0] as Allocation;
+  const owner = podOwner({ name: "other" });
+  const allocation = { ...record, owner, podUid: "edited", version: world.cluster.nextVersion() };
+  world.cluster.records.set(record.ip, allocation);
+  world.cluster.recordEvents.emit({ kind: "changed", allocation });
+  await world.settle();
+  assert.deepEqual(world.lines(), before);
+  assert.equal(createCount, 1);
 });
