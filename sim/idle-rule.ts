@@ -29,8 +29,12 @@ export class IdleRule {
   readonly #byHandMs = new Map<Ip, number>();
   /** When the owner of an address was told last. */
   readonly #toldMs = new Map<Ip, number>();
-  /** What the last pod with the address asked for. */
-  readonly #lastPods = new Map<Ip, ReserveTtl | undefined>();
+  /** What pods asked for, by uid: a record may name one that is gone already. */
+  readonly #asked = new Map<string, ReserveTtl | undefined>();
+  /** Uid of the last pod that was bound with the address. */
+  readonly #lastBound = new Map<Ip, string>();
+  /** Uid of the last pod that a process gave the address to, be it bound or not. */
+  readonly #lastGiven = new Map<Ip, string>();
   readonly #pools = new Map<string, History<ReserveTtl | undefined>>();
   /** Nothing fails any more since then. */
   #calmSinceMs = Number.NEGATIVE_INFINITY;
@@ -53,7 +57,12 @@ export class IdleRule {
 
   /** A pod was bound with its addresses. */
   noteBound({ facts }: SimPod): void {
-    for (const ip of facts.assignedIps) this.#lastPods.set(ip, facts.reserveTtl);
+    for (const ip of facts.assignedIps) this.#lastBound.set(ip, facts.uid);
+  }
+
+  /** A pod is there, or changed. */
+  notePod({ facts }: SimPod): void {
+    this.#asked.set(facts.uid, facts.reserveTtl);
   }
 
   /** A Pool was written or deleted. */
@@ -75,6 +84,7 @@ export class IdleRule {
     isByHand: boolean,
   ): void {
     const { ip } = (after ?? before) as Allocation;
+    if (after !== undefined && isBound(after) && !isByHand) this.#lastGiven.set(ip, after.podUid);
     if (after === undefined || !isReserved(after)) {
       this.#sinceMs.delete(ip);
       this.#byHandMs.delete(ip);
@@ -93,10 +103,13 @@ export class IdleRule {
     states: readonly (SimWorkload | undefined)[],
   ): { readonly problem: string } | "no time" | undefined {
     const { ip } = record;
-    const asked = this.#lastPods.get(record.ip);
-    const times = this.#timesOf(record, states, asked, graceMs).filter(
-      (ttl) => typeof ttl === "number",
+    const pods = [this.#lastBound.get(ip), this.#lastGiven.get(ip)].filter(
+      (uid) => uid !== undefined,
     );
+    const asked = pods.length === 0 ? [undefined] : pods.map((uid) => this.#asked.get(uid));
+    const times = asked
+      .flatMap((ttl) => this.#timesOf(record, states, ttl, graceMs))
+      .filter((ttl) => typeof ttl === "number");
     if (times.length === 0) return "no time";
     const ttlMs = Math.min(...times);
     const nowMs = this.#api.nowMs();
@@ -119,7 +132,7 @@ export class IdleRule {
     const { ip, owner } = record;
     const sinceMs = this.#sinceMs.get(ip);
     if (sinceMs === undefined || !isReserved(record)) return undefined;
-    // Of a pod that was adopted with its address nobody keeps what it asked for.
+    // A record that an operator edited says still what the pod before asked for.
     const [ttlMs] = this.#timesOf(record, [workload], record.reserveTtl, 0);
     if (typeof ttlMs !== "number") return undefined;
     const pods = this.#api.list("pods").filter(({ facts }) => !podIsFinished(facts));

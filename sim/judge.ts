@@ -313,6 +313,7 @@ export class Judge {
     after: SimPod | undefined,
     binder: string | undefined,
   ): void {
+    if (after !== undefined) this.#idle.notePod(after);
     const ipsBefore = before === undefined ? [] : carriedBy(before);
     const ipsAfter = after === undefined ? [] : carriedBy(after);
     const key = podKey((after ?? before)?.facts.id as PodId);

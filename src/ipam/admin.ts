@@ -364,6 +364,7 @@ export class Admin {
       addresses: [{ ip, from: "free" }],
       owner,
       policy,
+      reserveTtl: pod?.reserveTtl,
       podUid,
       nodeName,
     });

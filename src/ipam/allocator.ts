@@ -669,6 +669,8 @@ export class Allocator {
       readonly nodeName: string;
       readonly policy: ReleasePolicy;
       readonly because: string;
+      /** The pod that has the address now, when it may be another than the record says: how long the address is kept is what that one asks for. */
+      readonly pod?: Pick<TakeRequest, "reserveTtl">;
       /** The record says still when the address was last given; false by default: it says now. */
       readonly keepsItsTime?: boolean;
       /** What the record of a reserved address is to say of that; by default as before, or that it is reserved since now. */
@@ -698,7 +700,7 @@ export class Allocator {
       version: allocation.version,
     };
     const known = withIdleFields(bare, {
-      reserveTtl: allocation.reserveTtl,
+      reserveTtl: (to.pod ?? allocation).reserveTtl,
       ...(to.podUid === "" ? idleFieldsOf(allocation, to.idle, this.#ports.clock.nowMs()) : {}),
     });
     const next = withForeignText(known, allocation.foreignText);

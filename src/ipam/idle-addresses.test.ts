@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { aNode, aPod, aPodSubnet, ip } from "../../test/builders.ts";
+import { aNode, anAllocation, aPod, aPodSubnet, ip } from "../../test/builders.ts";
 import { IpamWorld } from "../../test/ipam-world.ts";
 import { MemoryAllocationStore } from "../adapters/memory/allocation-store.ts";
 import type { FaultPlan } from "../adapters/memory/faults.ts";
 import { withFaults } from "../adapters/memory/faults.ts";
+import { MemoryPodBinder } from "../adapters/memory/pod-binder.ts";
+import type { Allocation } from "../core/allocation.ts";
 
 const hourMs = 3_600_000;
 const ttlMs = 40 * hourMs;
@@ -224,6 +226,98 @@ describe("a reservation with reserve-ttl", () => {
       workloads.set(String(key), { ...state, reserveTtl: 10 * ttlMs });
     }
     assert.deepEqual(due(), [0]);
+    await world.service.stop();
+  });
+});
+
+describe("how long a record says that its address is kept", () => {
+  const text = "10.0.70.7";
+  const running = { nodeName: "n1", phase: "Running", assignedIps: [text] } as const;
+  const silent = aPod({ name: "carrier", policy: "never", ...running });
+  const carrier = { ...silent, reserveTtl: ttlMs };
+
+  async function aWorld(parts: Parameters<typeof IpamWorld.leading>[1] = {}) {
+    const world = await IpamWorld.leading([aPodSubnet()], parts);
+    world.cluster.putNode(aNode("n1", "10.0.1.5"));
+    return world;
+  }
+
+  /** A record as another process or an operator writes it. */
+  function putRecord(world: IpamWorld, wanted: Parameters<typeof anAllocation>[0]): void {
+    const record: Allocation = { ...anAllocation(wanted), version: world.cluster.nextVersion() };
+    world.cluster.records.set(record.ip, record);
+    world.cluster.recordEvents.emit({ kind: "changed", allocation: record });
+  }
+
+  function said(world: IpamWorld) {
+    return world.records().map(({ podUid, reserveTtl }) => [podUid, reserveTtl]);
+  }
+
+  it("is what a pod asks for that is adopted with the address", async () => {
+    const world = await aWorld();
+    world.cluster.putPod(carrier);
+    await world.settle();
+    assert.deepEqual(said(world), [[carrier.uid, ttlMs]]);
+    await world.service.stop();
+  });
+
+  it("is what a pod asks for whose address is imported", async () => {
+    const world = await aWorld();
+    world.cluster.freezeCache();
+    world.cluster.putPod(carrier);
+    const [outcome] = await world.service.admin.import(
+      [
+        {
+          ip: ip(text),
+          owner: { kind: "pod", pod: carrier.id, workload: undefined, pool: undefined },
+          policy: undefined,
+        },
+      ],
+      { isDryRun: false },
+    );
+    assert.equal(outcome?.kind, "entered");
+    assert.deepEqual(said(world), [[carrier.uid, ttlMs]]);
+    await world.service.stop();
+  });
+
+  const owners: Readonly<Record<string, Allocation["owner"]>> = {
+    "another uid of its name": {
+      kind: "pod",
+      pod: carrier.id,
+      workload: undefined,
+      pool: undefined,
+    },
+    "a pool": { kind: "pool", pool: "blue" },
+  };
+  for (const [whose, owner] of Object.entries(owners)) {
+    it(`is what the pod asks for that has the address, though the record named ${whose}`, async () => {
+      for (const pod of [carrier, silent]) {
+        const world = await aWorld();
+        world.cluster.putPod(pod);
+        await world.settle();
+        const podUid = owner.kind === "pod" ? "uid-before" : "";
+        putRecord(world, { ip: text, owner, policy: "never", podUid, reserveTtl: 2 * ttlMs });
+        await world.resync();
+        assert.deepEqual(said(world), [[pod.uid, pod.reserveTtl]]);
+        await world.service.stop();
+      }
+    });
+  }
+
+  it("is what the last pod asked for that was given the address, though it was never bound", async () => {
+    let isLost = false;
+    const world = await aWorld({
+      binder: (cluster) => withFaults(new MemoryPodBinder(cluster), () => (isLost ? "lost" : "ok")),
+    });
+    const { controller } = world.cluster.putStatefulSet({ namespace: "ns1", name: "db" });
+    const pod = aPod({ name: "db-0", controller, policy: "never", reserveTtl: 2 * ttlMs });
+    await world.schedule(pod);
+    await world.deletePod(pod.id);
+    isLost = true;
+    const next = { ...pod, uid: "uid-next", reserveTtl: ttlMs };
+    await assert.rejects(world.schedule(next));
+    await world.deletePod(pod.id);
+    assert.deepEqual(said(world), [["", ttlMs]]);
     await world.service.stop();
   });
 });

@@ -831,7 +831,7 @@ describe("a record that somebody else changed while a Binding with its address w
       arrive = resolve;
     });
     plans.binder = () => ({ kind: "applied-late", until });
-    const pod = aPod({ name: "late", policy: "pod-delete" });
+    const pod = aPod({ name: "late", policy: "pod-delete", reserveTtl: 60_000 });
     world.cluster.putPod(pod);
     await world.settle();
     await world.filter(pod);
@@ -885,7 +885,7 @@ describe("a record that somebody else changed while a Binding with its address w
       const other = aPod({ name: "other" });
       world.cluster.putPod(other);
       const { arrive, pod, record } = await aGivenUpBinding(world, plans);
-      putRecord(world, { ...record, ...edit(other) });
+      putRecord(world, { ...record, reserveTtl: "never", ...edit(other) });
       // At once, while the change is being looked at, and afterwards.
       await world.bind(other, "n1");
       await world.settle();
@@ -895,6 +895,7 @@ describe("a record that somebody else changed while a Binding with its address w
       await world.settle();
       assert.deepEqual(carriersOf(world, "10.0.70.2"), ["late"]);
       assert.equal(world.records()[0]?.podUid, pod.uid);
+      assert.equal(world.records()[0]?.reserveTtl, pod.reserveTtl);
       assert.deepEqual(world.service.allocator.formers(), []);
     });
 

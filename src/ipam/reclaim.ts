@@ -423,10 +423,19 @@ export class Reclaim {
       because,
     });
     if (existing !== undefined) {
-      return await allocator.change(existing, owner, { podUid, nodeName, policy, because });
+      const to = { podUid, nodeName, policy, because, pod: former };
+      return await allocator.change(existing, owner, to);
     }
     const addresses = [{ ip, from: "free" as const }];
-    const outcome = await allocator.take({ addresses, owner, policy, podUid, nodeName });
+    const { reserveTtl } = former;
+    const outcome = await allocator.take({
+      addresses,
+      owner,
+      policy,
+      reserveTtl,
+      podUid,
+      nodeName,
+    });
     return outcome.kind === "taken" ? "done" : "changed";
   }
 
@@ -581,6 +590,7 @@ export class Reclaim {
           nodeName: decision.pod.nodeName,
           policy,
           because: decision.because,
+          pod: decision.pod,
         });
       case "reserve":
         if (isLost) return await allocator.release(allocation, "record deleted by an operator");
@@ -638,6 +648,7 @@ export class Reclaim {
           nodeName: pod.nodeName,
           policy: pod.policy,
           because: "record deleted while the pod lives",
+          pod,
         },
       );
       const after = allocator.view.get(ip);
@@ -684,6 +695,7 @@ export class Reclaim {
         addresses: [{ ip, from: "free" }],
         owner: { kind: "pod", pod: pod.id, workload, pool: pod.pool },
         policy: pod.policy,
+        reserveTtl: pod.reserveTtl,
         podUid: pod.uid,
         nodeName: pod.nodeName,
       });
@@ -733,6 +745,7 @@ export class Reclaim {
         nodeName: pod.nodeName,
         policy: pod.policy,
         because: "pod carries the address",
+        pod,
       },
     );
   }
