@@ -33,8 +33,8 @@ export class IdleRule {
   readonly #asked = new Map<string, ReserveTtl | undefined>();
   /** Uid of the last pod that was bound with the address. */
   readonly #lastBound = new Map<Ip, string>();
-  /** Uid of the last pod that a process gave the address to, be it bound or not. */
-  readonly #lastGiven = new Map<Ip, string>();
+  /** Uids of the pods that a process gave the address to since then, bound or not, and of the last one before. */
+  readonly #lastGiven = new Map<Ip, readonly string[]>();
   readonly #pools = new Map<string, History<ReserveTtl | undefined>>();
   /** Nothing fails any more since then. */
   #calmSinceMs = Number.NEGATIVE_INFINITY;
@@ -57,7 +57,10 @@ export class IdleRule {
 
   /** A pod was bound with its addresses. */
   noteBound({ facts }: SimPod): void {
-    for (const ip of facts.assignedIps) this.#lastBound.set(ip, facts.uid);
+    for (const ip of facts.assignedIps) {
+      this.#lastBound.set(ip, facts.uid);
+      this.#lastGiven.set(ip, this.#lastGiven.get(ip)?.slice(-1) ?? []);
+    }
   }
 
   /** A pod is there, or changed. */
@@ -84,7 +87,9 @@ export class IdleRule {
     isByHand: boolean,
   ): void {
     const { ip } = (after ?? before) as Allocation;
-    if (after !== undefined && isBound(after) && !isByHand) this.#lastGiven.set(ip, after.podUid);
+    if (after !== undefined && isBound(after) && !isByHand) {
+      this.#lastGiven.set(ip, [...(this.#lastGiven.get(ip) ?? []), after.podUid]);
+    }
     if (after === undefined || !isReserved(after)) {
       this.#sinceMs.delete(ip);
       this.#byHandMs.delete(ip);
@@ -103,7 +108,7 @@ export class IdleRule {
     states: readonly (SimWorkload | undefined)[],
   ): { readonly problem: string } | "no time" | undefined {
     const { ip } = record;
-    const pods = [this.#lastBound.get(ip), this.#lastGiven.get(ip)].filter(
+    const pods = [this.#lastBound.get(ip), ...(this.#lastGiven.get(ip) ?? [])].filter(
       (uid) => uid !== undefined,
     );
     const asked = pods.length === 0 ? [undefined] : pods.map((uid) => this.#asked.get(uid));

@@ -629,15 +629,15 @@ export class Judge {
       const most = this.#mostInPool(pool, writer);
       if (sizes.some((size) => size !== undefined && most > size)) return;
     }
+    const backMs = this.#looseness.callsMayBeLate ? graceMs : this.#looseness.decisionMs;
+    const statesOf = (of: WorkloadRef | undefined) =>
+      of === undefined ? [undefined] : this.#workloadStates(of, backMs);
     const ref = promise.workload;
-    const states =
-      ref === undefined
-        ? [undefined]
-        : this.#workloadStates(
-            ref,
-            this.#looseness.callsMayBeLate ? graceMs : this.#looseness.decisionMs,
-          );
-    const tooEarly = isBound(record) ? "no time" : this.#idle.whyTooEarly(record, states);
+    const states = statesOf(ref);
+    // A pool's address may have gone since to a pod of another workload, which was never bound.
+    const tooEarly = isBound(record)
+      ? "no time"
+      : this.#idle.whyTooEarly(record, statesOf(workloadOf(record)));
     if (tooEarly === undefined) return;
     const idleText = tooEarly === "no time" ? "" : `: ${tooEarly.problem}`;
     if (record.policy === "never" && tooEarly !== "no time") {

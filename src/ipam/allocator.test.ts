@@ -657,6 +657,21 @@ describe("several addresses, all or none (case 100)", () => {
     assert.equal(cluster.records.size, 1);
   });
 
+  it("how long a reservation lasts is not for a pod to say that did not get it", async () => {
+    for (const [said, wished] of [
+      [undefined, 60_000],
+      [60_000, "never"],
+    ] as const) {
+      const { allocator, cluster } = aProcess({ plan: faultAt("create", 2, "fail") });
+      const kept = await taken(allocator, { ...wish(), reserveTtl: said });
+      await allocator.change(kept, reserved, toReserved);
+      const request = { ...two, reserveTtl: wished };
+      await assert.rejects(allocator.take(request), codeIs("API_UNAVAILABLE"));
+      assert.equal(cluster.records.get(first)?.owner.kind, "workload");
+      assert.equal(cluster.records.get(first)?.reserveTtl, said);
+    }
+  });
+
   it("what cannot be taken back stays the pod's in memory and store", async () => {
     const { allocator, cluster } = aProcess({
       plan: ({ name, count }) =>

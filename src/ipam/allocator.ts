@@ -599,6 +599,7 @@ export class Allocator {
               nodeName: "",
               policy: before.policy,
               because: "taken back",
+              pod: before,
             });
           }
         } catch (error) {
@@ -669,7 +670,7 @@ export class Allocator {
       readonly nodeName: string;
       readonly policy: ReleasePolicy;
       readonly because: string;
-      /** The pod that has the address now, when it may be another than the record says: how long the address is kept is what that one asks for. */
+      /** The pod that has the address now, or had it last, when it may be another than the record says: how long the address is kept is what that one asks for. */
       readonly pod?: Pick<TakeRequest, "reserveTtl">;
       /** The record says still when the address was last given; false by default: it says now. */
       readonly keepsItsTime?: boolean;
