@@ -157,6 +157,23 @@ export const defects: readonly Defect[] = [
     file: allocator,
     find: '    if (before.version === "") return;\n',
     replace: "    if (before.version !== undefined) return;\n",
+    also: [
+      {
+        file: reclaim,
+        find: "    if (hold !== undefined) this.#queue",
+        replace: "    if (hold === null) this.#queue",
+      },
+      {
+        file: reclaim,
+        find: "if (isBound(allocation) && this.#isHeldForCarrier(allocation.ip)) ",
+        replace: "if (allocation.ip === undefined) ",
+      },
+      {
+        file: allocator,
+        find: "    if (!isBound(after)) this.#holdAgain(after.ip);\n",
+        replace: "",
+      },
+    ],
   },
   {
     name: "release without uid check",

@@ -594,6 +594,8 @@ export class Reclaim {
         });
       case "reserve":
         if (isLost) return await allocator.release(allocation, "record deleted by an operator");
+        // The record will follow that pod; kept for a name it would be left to people.
+        if (isBound(allocation) && this.#isHeldForCarrier(allocation.ip)) return "done";
         return await allocator.change(allocation, decision.owner, {
           podUid: "",
           nodeName: "",
@@ -610,6 +612,12 @@ export class Reclaim {
       default:
         return decision satisfies never;
     }
+  }
+
+  /** A pod carries the address, and no record keeps it for that pod. */
+  #isHeldForCarrier(ip: Ip): boolean {
+    const { view } = this.#ports.allocator;
+    return view.holdOf(view.heldBy(ip) ?? "")?.expiresAtMs === Number.POSITIVE_INFINITY;
   }
 
   /** Reservations of a workload that changed: each is judged again, the longest reserved first. */
