@@ -72,6 +72,8 @@ export type SimulatedNodes = {
   nudgeScheduler(): Promise<void>;
   /** Nudges it each second until the work is done: for pods that were refused or whose binds fail while a scenario is still breaking things. */
   nudgingWhile<T>(work: Promise<T>): Promise<T>;
+  /** While the work is done no kubelet starts a pod: those that are bound meanwhile stay Pending until it is over. */
+  startingNothingWhile<T>(work: () => Promise<T>): Promise<T>;
   /** Kubelets' calls that failed for other reasons than that the pod was gone, and were or will be tried again. */
   failedCalls(): number;
   /** Ends heartbeats and kubelets; the objects stay. */
@@ -110,6 +112,7 @@ export async function startSimulatedNodes(
   let nudges = 0;
   let addresses = 0;
   let isStopped = false;
+  let startsNothing = false;
 
   const later = (ms: number, work: () => void): void => {
     const timer = setTimeout(() => {
@@ -128,7 +131,8 @@ export async function startSimulatedNodes(
     if (pod.metadata.deletionTimestamp !== undefined) {
       return "finish deletion";
     }
-    return pod.status.phase === "Pending" && hasNetwork(pod) ? "start" : undefined;
+    const mayStart = !startsNothing && pod.status.phase === "Pending" && hasNetwork(pod);
+    return mayStart ? "start" : undefined;
   };
 
   const consider = (pod: Pod): void => {
@@ -255,9 +259,9 @@ export async function startSimulatedNodes(
     await api.patch(nodes, { name }, { metadata: { labels } });
   };
 
-  const reconsiderPodsOf = (node: string): void => {
+  const reconsiderPodsOf = (named: ReadonlySet<string | undefined>): void => {
     for (const pod of follower.items.values()) {
-      if (pod.spec.nodeName === node) {
+      if (named.has(pod.spec.nodeName)) {
         consider(pod);
       }
     }
@@ -327,7 +331,7 @@ export async function startSimulatedNodes(
         { status: { conditions: nodeConditions("True") } },
         "status",
       );
-      reconsiderPodsOf(name);
+      reconsiderPodsOf(new Set([name]));
     },
     failPod: (pod, reason = "Evicted") =>
       endPod(pod, { phase: "Failed", reason, message: "the node was low on resource: memory" }),
@@ -340,6 +344,15 @@ export async function startSimulatedNodes(
         return await work;
       } finally {
         clearInterval(timer);
+      }
+    },
+    startingNothingWhile: async (work) => {
+      startsNothing = true;
+      try {
+        return await work();
+      } finally {
+        startsNothing = false;
+        reconsiderPodsOf(new Set(lives.keys()));
       }
     },
     failedCalls: () => failures,

@@ -172,7 +172,7 @@ describe("docs/install.md", { skip }, () => {
     const name = script.split("\n")[0] ?? "";
     if (index === firstOfWebhook) {
       test("disruption budget, priorities and network policy are in force", async () => {
-        await verifySurroundings(plane, "10.49.27.0/24");
+        await verifySurroundings(plane, nodes, "10.49.27.0/24");
       });
     }
     test(`block ${index + 1}, "${heading}", does what it says: ${name}`, async () => {
