@@ -897,6 +897,9 @@ export class Allocator {
       await this.#compare(ip);
     } catch (error) {
       this.#ports.log.warn("record could not be read after a change was seen", { ip }, error);
+      // Nobody waits for the answer: who is told asks again, so that the address is not doubtful until the next resync.
+      const known = this.#table.phaseOf(ip) === "unsettled" ? this.#table.get(ip) : undefined;
+      if (known !== undefined) this.#tell({ before: known, after: known, origin: "store" });
     }
   }
 

@@ -535,6 +535,33 @@ describe("records and pods that do not agree", () => {
     assert.equal(event?.about.name, "pod1");
   });
 
+  it("what happened to records that could not be read is found out when they can, long before the next resync", async () => {
+    const { plans, world } = await aFaultyWorld();
+    const pod = await world.schedule(aPod());
+    const web = world.cluster.putDeployment({ namespace: "ns1", name: "web", replicas: 2 });
+    world.cluster.putPool({ name: "blue", size: 1 });
+    const owners: readonly Owner[] = [
+      { kind: "workload", workload: web.ref },
+      { kind: "pool", pool: "blue" },
+      { kind: "admin", key: "pool__node_" },
+      { kind: "foreign", key: "hello-xx" },
+    ];
+    for (const [index, owner] of owners.entries()) {
+      putRecord(world, { ip: `10.0.70.${3 + index}`, owner, policy: "never" });
+    }
+    await world.settle();
+    assert.equal(world.service.allocator.view.size, 5);
+    plans.store = () => "fail";
+    for (const last of [2, 3, 4, 5, 6]) deleteRecord(world, `10.0.70.${last}`);
+    await world.settle();
+    assert.equal(world.service.allocator.view.size, 5);
+    plans.store = () => "ok";
+    await world.clock.pass(5_000);
+    await world.settle();
+    assert.deepEqual(world.lines(), [`10.0.70.2 pod ns1/pod1 ${pod.uid} n1 pod-delete`]);
+    assert.equal(world.service.allocator.view.size, 1);
+  });
+
   it("does not make a record again for a pod that runs with another address", async () => {
     const world = await aWorld();
     world.cluster.putPod(aPod({ nodeName: "n1", phase: "Running", assignedIps: ["10.9.9.9"] }));

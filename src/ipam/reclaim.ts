@@ -141,9 +141,11 @@ export class Reclaim {
     const owner = allocation?.owner;
     if (owner?.kind === "pod") this.#queue?.add(`pod ${podIdText(owner.pod)}`);
     if (owner?.kind === "workload") this.#addWorkload(owner.workload);
-    if (owner?.kind === "admin" || owner?.kind === "foreign") {
+    if (owner?.kind === "admin" || owner?.kind === "foreign" || owner?.kind === "pool") {
       const { ip } = allocation as Allocation;
-      if (this.#ports.allocator.view.phaseOf(ip) === "lost") this.#queue?.add(`address ${ip}`);
+      const phase = this.#ports.allocator.view.phaseOf(ip);
+      const isLost = phase === "lost" && owner.kind !== "pool";
+      if (isLost || phase === "unsettled") this.#queue?.add(`address ${ip}`);
     }
   }
 
@@ -273,6 +275,7 @@ export class Reclaim {
       const workload = this.#workloads.get(id);
       if (workload !== undefined) await this.#reviewWorkload(workload);
     } else {
+      await this.#ports.allocator.settleUnknown([id as Ip]);
       await this.#reviewLostAddress(id as Ip);
     }
     metrics.time("reclaim_latency", (clock.nowMs() - startedMs) / 1000);
@@ -638,6 +641,7 @@ export class Reclaim {
   /** An operator's record was deleted: the address is free, unless a pod carries it behind that record. */
   async #reviewLostAddress(ip: Ip): Promise<void> {
     const { allocator, cluster, metrics } = this.#ports;
+    if (allocator.view.phaseOf(ip) !== "lost") return;
     for (const cached of [...cluster.pods()]) {
       if (cached.nodeName === "" || podIsFinished(cached) || !cached.assignedIps.includes(ip)) {
         continue;
