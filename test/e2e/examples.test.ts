@@ -1,9 +1,7 @@
 // The examples on a real control plane: a real API server accepts every manifest as it stands, and what they promise comes true.
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { parseManifests } from "../../sim/scenarios/manifests.ts";
 import { type ApiClient, floatIpsOf, podsOf, waitUntil } from "../control-plane/api.ts";
 import { waitForCleanAudit } from "../control-plane/audit.ts";
 import { reasonToSkip } from "../control-plane/binaries.ts";
@@ -12,22 +10,15 @@ import {
   customResourceDefinitions,
   deployments,
   floatingIps,
-  type Manifest,
+  floatingVips,
   type Pod,
   pods,
 } from "../control-plane/kinds.ts";
 import { aDeployment, aNamespace } from "../control-plane/manifests.ts";
 import { addressesOf, waitForEvent, waitForRecords } from "../control-plane/records.ts";
+import { exampleFiles, examplesOf } from "../examples.ts";
 
 const skip = await reasonToSkip();
-
-const folder = new URL("../../examples/", import.meta.url);
-
-function manifestsOf(file: string): readonly Manifest[] {
-  const parsed = parseManifests(file, readFileSync(new URL(file, folder), "utf8"));
-  if (parsed.kind === "problem") assert.fail(parsed.problem);
-  return parsed.manifests.map(({ json }) => json as unknown as Manifest);
-}
 
 describe("examples on a real control plane", { skip }, () => {
   let cluster: Cluster;
@@ -35,11 +26,7 @@ describe("examples on a real control plane", { skip }, () => {
   const applied = new Set<string>();
 
   const apply = async (file: string): Promise<void> => {
-    for (const manifest of manifestsOf(file)) {
-      const { name, namespace = "default" } = manifest.metadata;
-      assert.ok(name !== undefined, file);
-      await api.apply({ ...manifest, metadata: { ...manifest.metadata, namespace } });
-    }
+    for (const manifest of examplesOf(file)) await api.apply(manifest);
     applied.add(file);
   };
 
@@ -147,6 +134,16 @@ describe("examples on a real control plane", { skip }, () => {
     assert.equal(second, "10.0.80.9");
   });
 
+  test("two pods claim an address, and both are candidates", async () => {
+    await apply("virtual-ip.yaml");
+    await api.waitForOne(
+      "the address with two who claim it",
+      floatingVips,
+      { name: "192.0.2.200" },
+      ({ status }) => (status?.["candidates"] as readonly unknown[] | undefined)?.length === 2,
+    );
+  });
+
   test("the API server accepts the rest as it stands", async () => {
     await apply("job.yaml");
     await apply("custom-workload-crd.yaml");
@@ -171,10 +168,9 @@ describe("examples on a real control plane", { skip }, () => {
   });
 
   test("no example was left out, and the addresses are where they should be", async () => {
-    const files = readdirSync(folder).filter((name) => name.endsWith(".yaml"));
     const isForScheduler = (file: string) => file.startsWith("scheduler-config-");
     assert.deepEqual(
-      files.filter((file) => !isForScheduler(file) && !applied.has(file)),
+      exampleFiles().filter((file) => !isForScheduler(file) && !applied.has(file)),
       [],
     );
     assert.ok((await api.list({ kind: floatingIps })).length > 15);

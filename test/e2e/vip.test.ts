@@ -203,6 +203,22 @@ describe("virtual addresses", { skip }, () => {
     });
   });
 
+  test("the example: of two pods one answers, and when that one is deleted the other", async () => {
+    await runCase(bed, async (own) => {
+      const ip = own.ask("192.0.2.200");
+      const { metadata } = await own.example("virtual-ip.yaml");
+      const vip = await bed.whenVip("to be held", ip, ({ status }) => status?.state === "Held");
+      const first = vip.status?.holder?.pod ?? "";
+      const stream = own.udp(ip);
+      await stream.whenAnsweredBy(first);
+      const pods = await podsOfApp(bed, metadata.name);
+      assert.equal(pods.length, 2);
+      await pods.find(({ name }) => name === first)?.delete();
+      const second = pods.find(({ name }) => name !== first)?.name ?? "";
+      await stream.whenAnsweredBy(second);
+    });
+  });
+
   test("who comes later takes nothing, and the next choice goes by readiness, not by the text of addresses of either family", async () => {
     await runCase(bed, async (own) => {
       const [ip, ip6] = [own.address(), own.address6()];

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { podsOf, waitUntil } from "../control-plane/api.ts";
 import type { Deployment, Pod } from "../control-plane/kinds.ts";
 import { deployments, pods as podKind, vipPools } from "../control-plane/kinds.ts";
+import { examplesOf } from "../examples.ts";
 import type { LabNamespace } from "../node/network-lab.ts";
 import type { BedNode, BedPod, PodWish, VipBed } from "./bed.ts";
 import { echoPort, floatingVips, vipName } from "./bed.ts";
@@ -32,34 +33,35 @@ export class VipCase {
   /** An address that no other case uses; asked for 20 times a second from now on. */
   address(): string {
     addresses += 1;
-    return this.#asked(`192.0.2.${49 + addresses}`);
+    return this.ask(`192.0.2.${49 + addresses}`);
   }
 
   /** One of the pool of mode Route: nobody may answer for it on the wire. */
   routed(): string {
     addresses += 1;
-    return this.#asked(`203.0.113.${49 + addresses}`);
+    return this.ask(`203.0.113.${49 + addresses}`);
   }
 
   /** The same for IPv6. */
   routed6(): string {
     addresses += 1;
-    return this.#asked(`2001:db8:13::${(0x50 + addresses).toString(16)}`);
+    return this.ask(`2001:db8:13::${(0x50 + addresses).toString(16)}`);
   }
 
   /** One of a pool that holds on without the API server. */
   held(): string {
     addresses += 1;
-    return this.#asked(`192.0.2.${149 + addresses}`);
+    return this.ask(`192.0.2.${149 + addresses}`);
   }
 
   /** An IPv6 address that no other case uses. */
   address6(): string {
     addresses += 1;
-    return this.#asked(`2001:db8::${(0x50 + addresses).toString(16)}`);
+    return this.ask(`2001:db8::${(0x50 + addresses).toString(16)}`);
   }
 
-  #asked(ip: string): string {
+  /** Asks an address that the case did not choose, and looks at it in the end. */
+  ask(ip: string): string {
     this.ips.push(ip);
     this.bed.frames.ask(ip);
     return ip;
@@ -100,21 +102,42 @@ export class VipCase {
         ...wish.spec,
       },
     });
+    await this.#untilReady(name, "default");
+    return created;
+  }
+
+  /** Waits for all pods of a Deployment, which ends with the case. */
+  async #untilReady(name: string, namespace: string): Promise<Deployment> {
     this.#ends.push(async () => {
-      await this.bed.api.delete(deployments, { name, namespace: "default" });
+      await this.bed.api.delete(deployments, { name, namespace });
       await this.bed.api.waitFor(
         `no pod of ${name}`,
-        podsOf("default", name),
+        podsOf(namespace, name),
         (seen) => seen.length === 0,
       );
     });
-    await this.bed.api.waitForOne(
-      `${replicas} ready pods of ${name}`,
+    return await this.bed.api.waitForOne(
+      `all pods of ${name} to be ready`,
       deployments,
-      { name, namespace: "default" },
-      ({ status }) => status.readyReplicas === replicas,
+      { name, namespace },
+      ({ spec, status }) => status.readyReplicas === spec.replicas,
     );
-    return created;
+  }
+
+  /** Applies a VIPPool and a Deployment that claims of it, and ends with them. @returns the Deployment, with all its pods ready */
+  async example(file: string): Promise<Deployment> {
+    const manifests = examplesOf(file);
+    const pool = manifests.find(({ kind }) => kind === "VIPPool");
+    const wish = manifests.find(({ kind }) => kind === "Deployment");
+    assert.ok(manifests.length === 2 && pool !== undefined && wish !== undefined, file);
+    const { name = "", namespace = "" } = wish.metadata;
+    await this.bed.api.apply(pool);
+    await this.bed.api.apply(wish);
+    const deployment = await this.#untilReady(name, namespace);
+    this.#ends.push(async () => {
+      await this.bed.api.delete(vipPools, { name: pool.metadata.name ?? "" });
+    });
+    return deployment;
   }
 
   /** A VIPPool that ends with the case. */
