@@ -424,6 +424,10 @@ export class SimProcess {
     return {
       pod: (id) => this.#pods.items.get(podIdText(id))?.facts,
       pods: () => [...this.#pods.items.values()].map(({ facts }) => facts),
+      carriersOf: (ip) =>
+        [...this.#pods.items.values()].flatMap(({ facts }) =>
+          facts.assignedIps.includes(ip) ? [facts] : [],
+        ),
       readPod: (id) =>
         this.network.call(
           `read pod ${podIdText(id)}`,

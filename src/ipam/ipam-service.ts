@@ -265,9 +265,7 @@ export class IpamService {
     if (origin === "own" || this.#phase === "following") return;
     // The address of one that is gone waits for reclaim, or is free and held already.
     if (after === undefined || after === before) return;
-    for (const carrier of cluster.pods()) {
-      if (carrier.assignedIps.includes(after.ip)) this.allocator.holdCarried(carrier);
-    }
+    for (const carrier of cluster.carriersOf(after.ip)) this.allocator.holdCarried(carrier);
   }
 
   /**

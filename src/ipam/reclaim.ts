@@ -642,10 +642,8 @@ export class Reclaim {
   async #reviewLostAddress(ip: Ip): Promise<void> {
     const { allocator, cluster, metrics } = this.#ports;
     if (allocator.view.phaseOf(ip) !== "lost") return;
-    for (const cached of [...cluster.pods()]) {
-      if (cached.nodeName === "" || podIsFinished(cached) || !cached.assignedIps.includes(ip)) {
-        continue;
-      }
+    for (const cached of cluster.carriersOf(ip)) {
+      if (cached.nodeName === "" || podIsFinished(cached)) continue;
       const pod = await cluster.readPod(cached.id);
       if (pod === "gone" || podIsFinished(pod) || !pod.assignedIps.includes(ip)) continue;
       const { workload } = await cluster.readOwnershipOf(pod);

@@ -80,10 +80,9 @@ export class Restore {
     recorded: readonly Allocation[],
     options: RestoreOptions,
   ): Promise<readonly RestoreOutcome[]> {
-    const carriers = this.#carriers();
     const planned: Planned = new Map();
     return await eachInParallel(recorded, parallelCount, (record) =>
-      this.#record(record, { ...options, carriers, planned }),
+      this.#record(record, { ...options, planned }),
     );
   }
 
@@ -110,10 +109,7 @@ export class Restore {
     const isThere = allocator.view.phaseOf(ip) === "idle";
     const living = !isThere && owner.kind === "pod" ? await this.#livingPod(owner.pod) : undefined;
     const workload = isThere ? gone : await this.#workloadState(recorded);
-    const carriedBy = (context.carriers.get(ip) ?? []).flatMap((id) => {
-      const pod = cluster.pod(id);
-      return pod !== undefined && carries(pod, ip) ? [pod] : [];
-    });
+    const carriedBy = cluster.carriersOf(ip).filter((pod) => carries(pod, ip));
     const known = carriedBy.some((pod) => pod.uid === living?.uid);
     const carriers =
       living !== undefined && !known && carries(living, ip) ? [...carriedBy, living] : carriedBy;
@@ -176,19 +172,6 @@ export class Restore {
       asRecorded: isSame ? { ...said, lastNodeName } : { updatedAtMs, lastNodeName, ...foreign },
     });
     return outcome.kind === "taken" ? { kind: "restored", message } : busy;
-  }
-
-  /** Living pods by the addresses that they carry. */
-  #carriers(): ReadonlyMap<Ip, readonly PodId[]> {
-    const carriers = new Map<Ip, PodId[]>();
-    for (const pod of this.#ports.cluster.pods()) {
-      for (const ip of pod.assignedIps) {
-        const others = carriers.get(ip);
-        if (others === undefined) carriers.set(ip, [pod.id]);
-        else others.push(pod.id);
-      }
-    }
-    return carriers;
   }
 
   /** What the cache shows alive need not be asked for, what it does not show must be. */
@@ -333,7 +316,6 @@ export class Restore {
 }
 
 type RecordContext = RestoreOptions & {
-  readonly carriers: ReadonlyMap<Ip, readonly PodId[]>;
   readonly planned: Planned;
 };
 

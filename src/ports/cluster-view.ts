@@ -1,6 +1,7 @@
 // What the use cases see of the cluster: pods, nodes and workloads. Cached answers are quick and may be stale; `read…` asks the source of truth.
 
 import type { NodeFacts, PodFacts, PodOwnership, WorkloadState } from "../core/facts.ts";
+import type { Ip } from "../core/ip.ts";
 import type { PodId, WorkloadRef } from "../core/owner.ts";
 
 /** What happened; it carries keys, and the listener reads the world again. */
@@ -18,6 +19,8 @@ export interface ClusterView {
   pod(id: PodId): PodFacts | undefined;
   /** All pods last seen that want an address or have one. */
   pods(): Iterable<PodFacts>;
+  /** The pods last seen that carry the address; of several, which come to be where something went wrong, in no order. */
+  carriersOf(ip: Ip): readonly PodFacts[];
   /** The pod as it is now; `gone` is certain. */
   readPod(id: PodId): Promise<PodFacts | "gone">;
   /** The node as last seen. */

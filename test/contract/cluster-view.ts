@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as fc from "fast-check";
 import type { ControllerRef, NodeFacts, PodFacts } from "../../src/core/facts.ts";
+import type { Ip } from "../../src/core/ip.ts";
 import { builtInWorkload, type PodId, type WorkloadRef } from "../../src/core/owner.ts";
 import type { ReleasePolicy } from "../../src/core/release-policy.ts";
 import type { ClusterEvent, ClusterView } from "../../src/ports/cluster-view.ts";
-import { aNode, controlledBy } from "../builders.ts";
+import { aNode, controlledBy, ip } from "../builders.ts";
 import { waitUntil } from "../control-plane/api.ts";
 import { arbController, arbLabel, arbPolicy } from "./arbitraries.ts";
 
@@ -35,6 +36,8 @@ export type ClusterWorld = {
   readonly createPod: (wish: PodWish) => Promise<PodFacts>;
   /** Sets the phase of a pod. */
   readonly finishPod: (id: PodId, phase: "Succeeded" | "Failed") => Promise<void>;
+  /** Writes which addresses a pod carries, as its Binding does. */
+  readonly setAddresses: (id: PodId, ips: readonly Ip[]) => Promise<void>;
   /** Removes a pod at once. */
   readonly deletePod: (id: PodId) => Promise<void>;
   /** Creates a node; other tests' nodes may be there, so that names are the world's to make unique. @returns the node as it is */
@@ -137,6 +140,39 @@ export function describeClusterView(
         await sees("three pods", () => listed().length >= names.length);
         assert.deepEqual(listed(), names);
         assert.deepEqual(await view.readPod(plain.id), plain);
+      }));
+
+    it("finds the pods that carry an address, as long as they do", () =>
+      withWorld(async ({ view, createPod, setAddresses, deletePod }) => {
+        const [first, second] = [ip("10.0.70.2"), ip("fd00:70::2")];
+        const carriers = (address: Ip) =>
+          view
+            .carriersOf(address)
+            .map((pod) => pod.id.name)
+            .toSorted()
+            .join();
+        const carried = (by: readonly [first: string, second: string]) =>
+          sees(`carriers ${by.join(" and ")}`, () =>
+            by.every((names, index) => carriers(index === 0 ? first : second) === names),
+          );
+        const a = await createPod({ name: "a" });
+        // It asks for none, and carries one all the same.
+        const b = await createPod({ name: "b", wantsAddress: false });
+        await carried(["", ""]);
+        await setAddresses(a.id, [first, second]);
+        await carried(["a", "a"]);
+        await setAddresses(b.id, [first]);
+        await carried(["a,b", "a"]);
+        assert.deepEqual(
+          view.carriersOf(first).map((pod) => view.pod(pod.id)),
+          [...view.carriersOf(first)],
+        );
+        await setAddresses(a.id, [second]);
+        await carried(["b", "a"]);
+        await deletePod(b.id);
+        await carried(["", "a"]);
+        await deletePod(a.id);
+        await carried(["", ""]);
       }));
 
     it("tells when a pod appears, finishes and is deleted", () =>

@@ -73,6 +73,9 @@ describeClusterView("MemoryClusterView", async () => {
     namespace,
     createPod: async ({ policy, pool, ...wish }) =>
       put(aPod({ ...wish, pool, policy: policyInForce(policy, pool) })),
+    setAddresses: async (id, assignedIps) => {
+      cluster.changePod(id, { assignedIps });
+    },
     finishPod: async (id, phase) => {
       cluster.changePod(id, { phase });
     },

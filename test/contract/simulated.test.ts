@@ -62,6 +62,9 @@ describeClusterView("SimulatedClusterView", async () => {
     namespace,
     createPod: async ({ policy, pool, ...wish }) =>
       put(api, aPod({ ...wish, pool, policy: policyInForce(policy, pool) })),
+    setAddresses: async (id, assignedIps) => {
+      api.change("pods", podKey(id), (pod) => ({ ...pod, facts: { ...pod.facts, assignedIps } }));
+    },
     finishPod: async (id, phase) => {
       api.change("pods", podKey(id), (pod) => ({ ...pod, facts: { ...pod.facts, phase } }));
     },

@@ -23,6 +23,7 @@ import { SystemClock } from "../../src/adapters/system/clock.ts";
 import type { ControllerRef, PodFacts } from "../../src/core/facts.ts";
 import { builtInWorkload, type WorkloadRef } from "../../src/core/owner.ts";
 import { newVipRecord } from "../../src/core/vip.ts";
+import { argsAnnotation } from "../../src/wire/established-names.ts";
 import { parsePod } from "../../src/wire/pod.ts";
 import { quotaCrd } from "../../src/wire/quota.ts";
 import { floatingVipCrd, vipPoolCrd } from "../../src/wire/vip-objects.ts";
@@ -366,6 +367,10 @@ describe("the contracts of the ports on a real API server", { skip }, () => {
               }),
             ),
           ),
+        setAddresses: async (id, ips) => {
+          const text = JSON.stringify({ common: { ipinfos: ips.map((ip) => ({ ip })) } });
+          await observer.patch(pods, id, { metadata: { annotations: { [argsAnnotation]: text } } });
+        },
         finishPod: async (id, phase) => {
           await observer.patch(pods, id, { status: { phase } }, "status");
         },

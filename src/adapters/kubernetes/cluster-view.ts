@@ -1,7 +1,9 @@
 // ClusterView on watches of the API server: pods that concern addresses, nodes and workloads, each reduced to facts.
 // Kinds that are not built in are in custom-workloads.ts.
 
+import { CarrierIndex } from "../../core/carrier-index.ts";
 import type { NodeFacts, PodFacts, PodOwnership, WorkloadState } from "../../core/facts.ts";
+import type { Ip } from "../../core/ip.ts";
 import {
   builtInWorkload,
   type PodId,
@@ -63,6 +65,7 @@ export class KubernetesClusterView implements ClusterView {
   readonly #log: Log;
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
   readonly #pods: WatchCache<PodFacts>;
+  readonly #carriers = new CarrierIndex();
   readonly #nodes: WatchCache<NodeFacts>;
   readonly #deployments: WatchCache<WorkloadState>;
   readonly #statefulSets: WatchCache<WorkloadState>;
@@ -90,7 +93,8 @@ export class KubernetesClusterView implements ClusterView {
         if (problem !== undefined) options.policyIgnored?.({ ...pod.id, uid: pod.uid }, problem);
         return undefined;
       },
-      changed: (key, after) => {
+      changed: (key, after, before) => {
+        this.#carriers.replace(before, after);
         if (after?.controller !== undefined) this.#custom.noteController(after.controller);
         this.#tell({ kind: "pod", pod: parsePodIdText(key) });
       },
@@ -165,6 +169,10 @@ export class KubernetesClusterView implements ClusterView {
 
   pods(): Iterable<PodFacts> {
     return this.#pods.values();
+  }
+
+  carriersOf(ip: Ip): readonly PodFacts[] {
+    return this.#carriers.of(ip);
   }
 
   async readPod(id: PodId): Promise<PodFacts | "gone"> {

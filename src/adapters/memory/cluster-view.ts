@@ -1,6 +1,7 @@
 // The ClusterView on a MemoryCluster: quick answers from its cache, `read…` from the cluster as it is.
 
 import type { NodeFacts, PodFacts, PodOwnership, WorkloadState } from "../../core/facts.ts";
+import type { Ip } from "../../core/ip.ts";
 import { type PodId, podIdText, type WorkloadRef } from "../../core/owner.ts";
 import {
   type ReplicaSetController,
@@ -27,6 +28,10 @@ export class MemoryClusterView implements ClusterView {
     for (const pod of this.#cluster.cached.pods.values()) {
       if (concernsAddresses(pod)) yield pod;
     }
+  }
+
+  carriersOf(ip: Ip): readonly PodFacts[] {
+    return [...this.pods()].filter(({ assignedIps }) => assignedIps.includes(ip));
   }
 
   async readPod(id: PodId): Promise<PodFacts | "gone"> {

@@ -2,6 +2,7 @@
 // whose caches lag, has its own (sim/process.ts).
 
 import type { NodeFacts, PodFacts, PodOwnership, WorkloadState } from "../../core/facts.ts";
+import type { Ip } from "../../core/ip.ts";
 import { type PodId, parsePodIdText, podIdText, type WorkloadRef } from "../../core/owner.ts";
 import type { ClusterEvent, ClusterView } from "../../ports/cluster-view.ts";
 import type { Change, SimApi } from "./api.ts";
@@ -33,6 +34,10 @@ export class SimulatedClusterView implements ClusterView {
 
   *pods(): Generator<PodFacts> {
     for (const { facts } of this.#api.list("pods")) if (concernsAddresses(facts)) yield facts;
+  }
+
+  carriersOf(ip: Ip): readonly PodFacts[] {
+    return [...this.pods()].filter(({ assignedIps }) => assignedIps.includes(ip));
   }
 
   async readPod(id: PodId): Promise<PodFacts | "gone"> {
