@@ -101,8 +101,9 @@ async function once(amounts: Amounts, built: string): Promise<Round> {
   const { api } = plane;
   const nodes = await startSimulatedNodes(api);
   await nodes.add([
-    { name: "a1", internalIp: "10.49.27.1" },
-    { name: "a2", internalIp: "10.49.27.2" },
+    // Room for all pods of the full run beside those of the installation.
+    { name: "a1", internalIp: "10.49.27.1", pods: 1_000 },
+    { name: "a2", internalIp: "10.49.27.2", pods: 1_000 },
     { name: "node1", internalIp: "10.70.0.11" },
   ]);
   await api.patch(nodeKind, { name: "node1" }, { metadata: { labels: { there: "yes" } } });
