@@ -63,7 +63,8 @@ async function readPools(client: ApiClient): Promise<readonly PoolUsage[]> {
 
 /** Options of `pool create` and `pool update`. */
 export type PoolFlags = {
-  readonly size?: number;
+  /** `none`, of `pool update` alone: it grows with its workloads. */
+  readonly size?: number | "none";
   readonly preAllocate?: boolean;
   readonly reserveTtl?: string;
   readonly dryRun?: boolean;
@@ -75,7 +76,8 @@ export async function poolCreate(
   name: string,
   flags: PoolFlags,
 ): Promise<ExitCode> {
-  const { preAllocate = false, reserveTtl, size } = flags;
+  const { preAllocate = false, reserveTtl } = flags;
+  const size = flags.size === "none" ? undefined : flags.size;
   const client = await context.connect();
   const before = flags.dryRun === true ? await readPool(client, name) : undefined;
   return await writePool(
@@ -106,7 +108,14 @@ export async function poolUpdate(
       `pool ${name}: there is no Pool of this name; make one with galaxyctl pool create ${name}`,
     );
   }
-  const { preAllocate = before.preAllocateIP, size = before.size } = flags;
+  const { preAllocate = before.preAllocateIP, size: given = before.size } = flags;
+  const size = given === "none" ? undefined : given;
+  if (preAllocate && size === undefined && flags.preAllocate === undefined) {
+    throw new CommandProblem(
+      exitCodes.usage,
+      `pool ${name} takes its addresses before there are pods, for which it needs a size; add --no-pre-allocate`,
+    );
+  }
   const reserveTtl = flags.reserveTtl === "none" ? "" : flags.reserveTtl;
   return await writePool(
     context,
@@ -150,8 +159,11 @@ async function writePool(
         : `; reserve TTL ${reserveTtl}`;
   if (dryRun !== undefined) {
     const { before } = dryRun;
-    const was = before === undefined ? "created" : `changed from size ${before.size ?? "grows"}`;
-    const outcome = `would be ${was}${size === undefined ? "" : ` with size ${size}`}${ttlText}`;
+    const sizeText = (count: number | undefined) =>
+      count === undefined ? "growing with its workloads" : `size ${count}`;
+    const was =
+      before === undefined ? "created with " : `changed from ${sizeText(before.size)} to `;
+    const outcome = `would be ${was}${sizeText(size)}${ttlText}`;
     await writeObject(
       context.terminal,
       context.options.output,

@@ -304,7 +304,11 @@ function addPoolCommands(program: Command, run: RunAction): void {
     .command("update")
     .description("change what is named of a pool that is there; the rest stays")
     .argument("<name>", "name of the pool")
-    .option("--size <count>", "most addresses that it may have", natural)
+    .option(
+      "--size <count>",
+      "most addresses that it may have; none: it grows with its workloads",
+      naturalOrNone,
+    )
     .option("--pre-allocate", "take as many addresses now")
     .option("--no-pre-allocate", "take addresses only when pods need them")
     .option("--reserve-ttl <duration>", `${reserveTtlHelp}; none removes it`)
@@ -510,6 +514,10 @@ function addSimulationCommands(program: Command, run: RunAction): void {
 
 function natural(text: string): number {
   return wholeNumber(text, 0);
+}
+
+function naturalOrNone(text: string): number | "none" {
+  return text === "none" ? text : natural(text);
 }
 
 function positive(text: string): number {

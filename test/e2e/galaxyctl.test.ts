@@ -130,7 +130,7 @@ describe("galaxyctl", () => {
       assert.match((await ok("pool", "create", "blue", "--size", "3")).stdout, /is set to size 3/);
       assert.match(
         (await ok("pool", "create", "blue", "--size", "4", "--dry-run")).stdout,
-        /would be changed from size 3 with size 4/,
+        /would be changed from size 3 to size 4/,
       );
       const short = await ctl.run(["pool", "create", "big", "--size", "99", "--pre-allocate"]);
       assert.equal(short.code, 1);
@@ -158,9 +158,18 @@ describe("galaxyctl", () => {
       await ok("pool", "update", "blue", "--reserve-ttl", "1h30m", "--pre-allocate");
       assert.match(String(await row()), /^blue +2 +yes +2 +0 +0 +1h30m/);
       const dry = await ok("pool", "update", "blue", "--reserve-ttl", "none", "--dry-run");
-      assert.match(dry.stdout, /would be changed from size 2 with size 2; it has no reserve TTL/);
+      assert.match(dry.stdout, /would be changed from size 2 to size 2; it has no reserve TTL/);
       await ok("pool", "update", "blue", "--reserve-ttl", "none", "--no-pre-allocate");
       assert.match(String(await row()), /^blue +2 +no +2 +0 +0 +- /);
+      const grows = ["pool", "update", "blue", "--size", "none"];
+      assert.match(
+        (await ok(...grows, "--dry-run")).stdout,
+        /would be changed from size 2 to growing with its workloads/,
+      );
+      await ok("pool", "update", "blue", "--pre-allocate");
+      await refuses([[grows, 2, /pool blue takes its addresses before .* add --no-pre-allocate/]]);
+      await ok(...grows, "--no-pre-allocate");
+      assert.match(String(await row()), /^blue +grows +no +2 /);
       const update = ["pool", "update"];
       await refuses([
         [[...update, "blue"], 2, /pool blue: nothing says what to change; name --size, --pre-/],
