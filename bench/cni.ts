@@ -296,12 +296,8 @@ async function startGalaxy(folder: string, master: string) {
   const socket = join(folder, "galaxy.sock");
   const program = startProgram({
     name: "galaxy",
-    file: process.execPath,
+    file: join(folder, "dist/bin/galaxy"),
     args: [
-      // As the first line of the program asks for.
-      "--optimize-for-size",
-      "--max-semi-space-size=1",
-      join(folder, "dist/bin/galaxy"),
       `--master=${master}`,
       `--json-config-path=${configPath}`,
       `--network-conf-dir=${join(folder, "net.d")}`,
@@ -310,7 +306,8 @@ async function startGalaxy(folder: string, master: string) {
       `--state-dir=${join(folder, "state")}`,
     ],
     logFile: join(folder, "galaxy.log"),
-    env: { MALLOC_ARENA_MAX: "2" },
+    // Its first line asks for a node, and says how it is started.
+    env: { PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` },
   });
   const status = async () =>
     (await post(socket, { CNI_COMMAND: "STATUS", CNI_PATH: "/opt/cni/bin" }, {})) >= 0;

@@ -6,7 +6,7 @@ import { cniCode } from "./cni-result.ts";
 import type { Ip, IpFamily } from "./ip.ts";
 import { familyOf, ipToNumber } from "./ip.ts";
 import { formatCidr, parseCidr, rangeContains } from "./ip-range.ts";
-import type { LinkFacts, NamespaceFacts, NetStep, NetworkFacts } from "./net-model.ts";
+import type { LinkFacts, NamespaceFacts, NetStep, NetworkFacts, Place } from "./net-model.ts";
 import { mainTable } from "./net-model.ts";
 import { macOf, shortHash } from "./short-hash.ts";
 
@@ -769,14 +769,17 @@ class Planner {
       );
     }
     const bornAs = `gxm-${shortHash(this.#mark, 8)}${podInterface.position}`;
-    const unborn: NetStep = {
+    const unborn = (place: Place): NetStep => ({
       do: "no link",
-      place: "host",
+      place,
       name: bornAs,
       alias: this.#mark,
       evenUnmarked: true,
-    };
-    if (this.#host.links.some((link) => link.name === bornAs)) this.#steps.push(unborn);
+    });
+    // An ADD that was cut off left it; on the host, one of an older release.
+    const has = (facts: NamespaceFacts) => facts.links.some((link) => link.name === bornAs);
+    if (has(this.#host)) this.#steps.push(unborn("host"));
+    if (has(this.#pod)) this.#steps.push(unborn("pod"));
     const device = {
       place: "pod",
       parent: wire.name,
@@ -792,7 +795,8 @@ class Planner {
     );
     this.#undo.push(
       { do: "no link", place: "pod", name, alias: this.#mark, evenUnmarked: true },
-      unborn,
+      unborn("pod"),
+      unborn("host"),
     );
     const index = this.#podEnd(podInterface, mtu);
     const shim = config.hasNodeAccess || isRouted ? this.#shim(wire, mode) : undefined;

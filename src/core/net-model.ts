@@ -108,8 +108,9 @@ export type NetStep =
       readonly peer: { readonly name: string; readonly mac: string };
     }
   /**
-   * A macvlan (bridge mode) or ipvlan on a device of the host. `bornAs`: the name that it has on the host until it is in the pod, because
-   * kernels before 6.14 refuse to make a device in a pod with the name of a device of the host, and both often have an eth0.
+   * A macvlan (bridge mode) or ipvlan on a device of the host, made where it belongs: moving one from the host takes the kernel 20 ms in which no
+   * other device can be made. `bornAs`: the name that it has in the pod for a moment, because kernels before 6.14 refuse to make a device in a pod
+   * with the name of a device of the host, and both often have an eth0.
    */
   | {
       readonly do: "macvlan";

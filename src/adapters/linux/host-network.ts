@@ -283,13 +283,10 @@ function linesOf(netns: string | undefined): (step: NetStep) => Line[] {
         const name = step.bornAs ?? step.name;
         const mac = step.do === "macvlan" ? ["address", step.mac] : [];
         const mode = step.do === "macvlan" ? "bridge" : step.mode;
-        const head = ["link", "add", "link", parent, "name", name, ...mac, "mtu", mtu];
-        return [
-          line(...head, "type", step.do, "mode", mode),
-          line("link", "set", "dev", name, "alias", alias),
-          // With its name at once: in the pod, the name on the way could be one too many.
-          ...(isPod ? [line("link", "set", "dev", name, "netns", inPod(), "name", step.name)] : []),
-        ];
+        const where = isPod ? ["netns", inPod()] : [];
+        const head = ["link", "add", "link", parent, "name", name, ...where, ...mac, "mtu", mtu];
+        const made = line(...head, "type", step.do, "mode", mode);
+        return isPod ? [made] : [made, line("link", "set", "dev", name, "alias", alias)];
       }
       case "vlan": {
         const { name, parent, id, alias } = step;
@@ -345,8 +342,10 @@ function podLinesOf(step: NetStep): Line[] {
   });
   if (step.do === "veth") return [alias(step.peer.name, step.alias)];
   if (placeOf(step) !== "pod" || step.do === "sysctl") return [];
-  // Marked before it came.
-  if (step.do === "macvlan" || step.do === "ipvlan") return [];
+  if (step.do === "macvlan" || step.do === "ipvlan") {
+    const name = ["link", "set", "dev", step.bornAs ?? step.name, "name", step.name];
+    return [{ step, text: name.map(checked).join(" ") }, alias(step.name, step.alias)];
+  }
   return inPlace(step);
 }
 

@@ -21,7 +21,7 @@ import {
   setNeighbours,
 } from "./netlink-facts.ts";
 import { NetlinkSocket } from "./netlink-socket.ts";
-import { aliasRequest, linkRequest, requestsOf } from "./netlink-steps.ts";
+import { aliasRequest, linkRequest, nameRequest, requestsOf } from "./netlink-steps.ts";
 import { sysctlFile } from "./sysctl-file.ts";
 import type { SystemCalls } from "./system-calls.ts";
 
@@ -208,6 +208,10 @@ class Places implements Disposable {
     for await (const request of requests) await this.#socket(where).request(request, pace);
     if (step.do === "veth") {
       await this.#socket("pod").request(aliasRequest(step.peer.name, step.alias));
+    }
+    if ((step.do === "macvlan" || step.do === "ipvlan") && place === "pod") {
+      const index = await this.#indexOf("pod", step.bornAs ?? step.name);
+      await this.#socket("pod").request(nameRequest(index, step.name, step.alias), pace);
     }
     // A device that is made anew has another index.
     if (isBorn || step.do === "no link") this.#indexes.clear();

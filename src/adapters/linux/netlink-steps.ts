@@ -66,6 +66,12 @@ export function aliasRequest(link: string, alias: string): Buffer {
   return change(link, attribute(ifla.alias, Buffer.from(alias, "utf8")));
 }
 
+/** Gives a device, known by its index, its name and its mark. */
+export function nameRequest(index: number, name: string, alias: string): Buffer {
+  const parts = [attribute(ifla.name, text(name)), attribute(ifla.alias, Buffer.from(alias))];
+  return message(rt.newLink, flag.ack, linkHead(index), parts);
+}
+
 /** Asks for a device by name. */
 export function linkRequest(link: string): Buffer {
   // Without counters, as in lists.
@@ -112,14 +118,13 @@ export async function* requestsOf(
         attribute(ifla.mtu, u32(step.mtu)),
         info(step.do, mode),
       ];
+      if (step.place === "pod") {
+        const inPod = attribute(ifla.namespace, u32(inPodNamespace(podNamespace)));
+        yield message(rt.newLink, make, linkHead(), [...parts, inPod]);
+        return;
+      }
       yield message(rt.newLink, make, linkHead(), parts);
       yield aliasRequest(name, step.alias);
-      if (step.place === "host") return;
-      // With its name at once: in the pod, the name on the way could be one too many.
-      yield message(rt.newLink, flag.ack, linkHead(await indexOf(name)), [
-        attribute(ifla.namespace, u32(inPodNamespace(podNamespace))),
-        attribute(ifla.name, text(step.name)),
-      ]);
       return;
     }
     case "vlan": {

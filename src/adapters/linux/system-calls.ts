@@ -22,11 +22,11 @@ export const socketNumbers = {
 
 const newNetworkNamespace = 0x40000000;
 
-/**
- * Sends at once. Node has four threads for everything that blocks: a send may wait for the kernel's lock, one is for closing, and one is left
- * to files.
- */
-const sendsAtOnce = 2;
+/** Threads that Node has for everything that blocks. */
+const threadCount = Number(process.env["UV_THREADPOOL_SIZE"] ?? "") || 4;
+
+/** Sends at once: each may wait for the kernel. One thread is for closing, and one is left to files. */
+const sendsAtOnce = Math.max(1, threadCount - 2);
 
 /** As many as wait for a lock at a time; the kernel has its own limit. */
 const backlog = 4096;
