@@ -2,15 +2,7 @@
 // Not a test of what the programs do.
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawn } from "node:child_process";
-import {
-  accessSync,
-  constants,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-} from "node:fs";
+import { accessSync, constants, globSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { after, test } from "node:test";
@@ -51,19 +43,21 @@ test("the build makes one executable per program, and each explains itself with 
 
 test("the package of a build is installed without fetching anything, and its programs run", async () => {
   const folder = mkdtempSync(join(tmpdir(), "package-"));
+  // npm writes there, and the user of the tests may have none.
+  const home = mkdtempSync(join(tmpdir(), "package-home-"));
   try {
     // A hundred megabytes that were looked at above.
     rmSync(join(dist, "host"), { recursive: true, force: true });
     const script = join(root, "scripts/pack.ts");
-    execFileSync(process.execPath, [script, dist, folder], { env, stdio: "pipe" });
+    const asUser = { env: { ...env, HOME: home }, stdio: "pipe" } as const;
+    execFileSync(process.execPath, [script, dist, folder], asUser);
     const [name = ""] = readdirSync(folder);
     assert.equal(name, `galaxy-float-ip-${manifest.version}.tgz`);
-    const home = join(folder, "home");
-    mkdirSync(home);
+    const packed = join(folder, name);
     execFileSync(
       "npm",
-      ["install", "--offline", "--no-audit", "--no-fund", `--cache=${home}/cache`, `../${name}`],
-      { cwd: home, env: { ...env, HOME: home }, stdio: "pipe" },
+      ["install", "--offline", "--no-audit", "--no-fund", `--cache=${home}/cache`, packed],
+      { ...asUser, cwd: home },
     );
     const programs = readdirSync(join(dist, "bin"));
     const run = (program: string, ...args: readonly string[]) =>
@@ -107,6 +101,6 @@ test("the package of a build is installed without fetching anything, and its pro
       assert.equal(code, 0, said);
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const each of [folder, home]) rmSync(each, { recursive: true, force: true });
   }
 });
