@@ -517,16 +517,16 @@ function natural(text: string): number {
 }
 
 function naturalOrNone(text: string): number | "none" {
-  return text === "none" ? text : natural(text);
+  return text === "none" ? text : wholeNumber(text, 0, ", or none");
 }
 
 function positive(text: string): number {
   return wholeNumber(text, 1);
 }
 
-function wholeNumber(text: string, least: number): number {
+function wholeNumber(text: string, least: number, otherwise = ""): number {
   if (!/^[0-9]{1,10}$/.test(text) || Number(text) < least) {
-    throw new InvalidArgumentError(`It must be a whole number from ${least} on.`);
+    throw new InvalidArgumentError(`It must be a whole number from ${least} on${otherwise}.`);
   }
   return Number(text);
 }

@@ -172,6 +172,7 @@ describe("galaxyctl", () => {
       assert.match(String(await row()), /^blue +grows +no +2 /);
       const update = ["pool", "update"];
       await refuses([
+        [[...update, "blue", "--size", "-1"], 2, /'-1' is invalid.* from 0 on, or none\./],
         [[...update, "blue"], 2, /pool blue: nothing says what to change; name --size, --pre-/],
         [[...update, "blue", "--reserve-ttl", "1d"], 2, /--reserve-ttl: "1d" is no duration from/],
         [
