@@ -425,9 +425,9 @@ export class SimProcess {
       pod: (id) => this.#pods.items.get(podIdText(id))?.facts,
       pods: () => [...this.#pods.items.values()].map(({ facts }) => facts),
       carriersOf: (ip) =>
-        [...this.#pods.items.values()].flatMap(({ facts }) =>
-          facts.assignedIps.includes(ip) ? [facts] : [],
-        ),
+        [...this.#pods.items.values()]
+          .map(({ facts }) => facts)
+          .filter(({ assignedIps }) => assignedIps.includes(ip)),
       readPod: (id) =>
         this.network.call(
           `read pod ${podIdText(id)}`,

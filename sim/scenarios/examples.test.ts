@@ -22,9 +22,9 @@ function isSchedulerConfig(json: JsonObject): boolean {
   return json["kind"] === "KubeSchedulerConfiguration";
 }
 
-/** The simulator has no virtual addresses: such an example is played in test/e2e/vip.test.ts. */
-function isForVirtualAddresses(json: JsonObject): boolean {
-  return json["kind"] === "VIPPool";
+/** The simulator has neither kube-scheduler nor virtual addresses; an example of these is played in test/e2e/vip.test.ts. */
+function isOfOthers(json: JsonObject): boolean {
+  return isSchedulerConfig(json) || json["kind"] === "VIPPool";
 }
 
 const examples = readdirSync(new URL("examples/", root))
@@ -43,7 +43,6 @@ test("every example is applied by a scenario, and scenarios apply nothing that i
       }
     }
   }
-  const isOfOthers = (json: JsonObject) => isSchedulerConfig(json) || isForVirtualAddresses(json);
   const playable = examples.filter((path) => !manifestsOf(path).some(isOfOthers));
   assert.ok(playable.length > 10);
   assert.deepEqual(
@@ -57,8 +56,7 @@ test("every example says in its first line what it is for, and is understood", (
   for (const path of examples) {
     const text = readFileSync(new URL(path, root), "utf8");
     assert.match(text, /^# [A-Z].*\n/, path);
-    for (const json of manifestsOf(path)) {
-      if (isSchedulerConfig(json) || isForVirtualAddresses(json)) continue;
+    for (const json of manifestsOf(path).filter((each) => !isOfOthers(each))) {
       const made = clusterObjectOf(json);
       if (made.kind === "problem") assert.fail(`${path}: ${made.problem}`);
       if (made.kind === "config") assert.equal(made.config.kind, "valid", path);
